@@ -1,0 +1,1 @@
+"""What every room stands on: errors, configuration records, random streams, safe storage."""

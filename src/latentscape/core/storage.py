@@ -1,0 +1,131 @@
+"""Safe storage: JSON and safetensors only, written to a temporary name beside the target, then renamed.
+
+Files from strangers are data and never code: nothing here unpickles. A reader sees the old file or the new one, never a
+half-written one, even when the disk fills up or the process is killed.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save as save_bytes
+
+from latentscape.core.errors import StorageError
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of ``path``; on success it replaces ``path``, on failure it is removed.
+
+    Raises:
+        StorageError: the folder can't be written, or the disk is full.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}.", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)  # mkstemp makes private files; a run folder is meant to be shared
+        with open(temporary, "rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StorageError(f"could not write {path}: {error.strerror or error}; nothing was changed") from error
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink()
+
+
+def save_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def save_bytes_to(path: Path, data: bytes) -> None:
+    """Write bytes atomically."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def save_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, atomically; NaN and infinity are refused, since JSON has none.
+
+    Raises:
+        StorageError: the value holds NaN or infinity, or the file can't be written.
+    """
+    try:
+        text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise StorageError(f"could not write {path}: {error}") from error
+    save_text(path, text + "\n")
+
+
+def load_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        StorageError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StorageError(f"{path} is missing") from error
+    except OSError as error:
+        raise StorageError(f"could not read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise StorageError(f"{path} is damaged: not valid JSON ({error})") from error
+
+
+def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write named tensors (any device; stored contiguous on the CPU) with string metadata, atomically."""
+    stored = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()}
+    save_bytes_to(path, save_bytes(stored, dict(metadata or {})))
+
+
+def load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read named tensors onto the CPU.
+
+    Raises:
+        StorageError: the file is missing, unreadable or damaged.
+    """
+    try:
+        return load_bytes(Path(path).read_bytes())
+    except FileNotFoundError as error:
+        raise StorageError(f"{path} is missing") from error
+    except OSError as error:
+        raise StorageError(f"could not read {path}: {error.strerror or error}") from error
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise StorageError(f"{path} is damaged: not a safetensors file ({error})") from error
+
+
+def load_weights(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Copy tensors into a module, all or nothing.
+
+    Raises:
+        StorageError: a tensor is missing, unknown or of another shape; the first one is named with both shapes.
+    """
+    expected = module.state_dict()
+    for name, tensor in expected.items():
+        if name not in tensors:
+            raise StorageError(f"{path} does not fit the model: tensor '{name}' {tuple(tensor.shape)} is missing")
+        if tensors[name].shape != tensor.shape:
+            arrived = tuple(tensors[name].shape)
+            raise StorageError(f"{path} does not fit the model: '{name}' is {arrived}, expected {tuple(tensor.shape)}")
+    unknown = sorted(set(tensors) - set(expected))
+    if unknown:
+        raise StorageError(f"{path} does not fit the model: it holds '{unknown[0]}', which the model lacks")
+    module.load_state_dict(dict(tensors))

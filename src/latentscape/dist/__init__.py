@@ -1,0 +1,1 @@
+"""Conditional distributions: likelihoods, priors, divergences. Every density is in nats."""

@@ -1,0 +1,1 @@
+"""Paths through a latent space, and the measures of a path."""

@@ -1,0 +1,1 @@
+"""A loaded run: encode, decode, render paths to sound, the latent map."""

@@ -1,0 +1,1 @@
+"""Named numbers with units: reconstruction, likelihood, use of the latents, spectra, paths."""

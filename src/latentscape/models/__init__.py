@@ -1,0 +1,1 @@
+"""Models: p(x, z | c) with its recognition model, and the objectives that train them."""

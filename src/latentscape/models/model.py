@@ -1,0 +1,152 @@
+r"""The Model: all that the training loop, the bounds and the tables need to know.
+
+Letters: x data ``[b, *event]``, c context, z latents ``z_1..z_L`` from top to bottom, k importance samples.
+
+* distortion: :math:`-\log p(x \mid z, c)`, nats an item
+* rate of layer l: :math:`\mathrm{KL}(q_l \,\|\, p_l)` in closed form where it is known (``exact``), else the one-sample
+  estimate :math:`\log q_l(z_l) - \log p_l(z_l)`
+
+Terms are never weighted, averaged or clamped: every weight lives in an :class:`Objective`. The evidence lower bound is
+``-(distortion + sum(rate))`` averaged over k; the importance-weighted bound (Burda et al. 2016, eq. 8) is
+:math:`\log \frac1k \sum_k \exp(-\text{distortion}_k - \sum_l \text{rate}_{lk})` with ``exact=False``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.distributions import Distribution, kl_divergence
+
+from latentscape.dist.conditional import Context, Latents
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One stochastic layer as recognition saw it.
+
+    Attributes:
+        z: the sample, ``[k, b, ...]``.
+        q: recognition distribution; its batch shape broadcasts to ``(k, b)``: ``(b,)`` when no layer above enters it.
+        p: prior of this layer, likewise, or ``(1,)``.
+    """
+
+    z: Tensor
+    q: Distribution
+    p: Distribution
+
+    def rate(self, exact: bool) -> Tensor:
+        """Return the rate ``[k, b]`` in nats (``[1, b]`` broadcast where the closed form does not depend on the sample)."""
+        if exact:
+            try:
+                rate = kl_divergence(self.q, self.p)
+            except NotImplementedError:
+                pass
+            else:
+                return rate.expand(self.z.shape[:2])
+        return self.q.log_prob(self.z) - self.p.log_prob(self.z)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a model says of a batch: nats an item, never weighted, averaged or clamped.
+
+    Attributes:
+        distortion: ``[k, b]``.
+        rate: one ``[k, b]`` a layer, top to bottom; ``()`` for a model without latents; +inf for a deterministic encoder.
+        layers: as recognition saw them.
+        likelihood: p(x | z, c) over ``k * b`` items.
+    """
+
+    distortion: Tensor
+    rate: tuple[Tensor, ...]
+    layers: tuple[Layer, ...]
+    likelihood: Distribution
+
+
+class Model(nn.Module, ABC):
+    """What the loop trains. ``event_shape``: x is ``[b, *event_shape]``."""
+
+    event_shape: tuple[int, ...]
+
+    @abstractmethod
+    def terms(self, x: Tensor, context: Context = {}, *, samples: int = 1, exact: bool = True) -> Terms:
+        """Return the terms of the bound for a batch."""
+
+
+class LatentModel(Model):
+    """p(x, z | c) with recognition q(z | x, c). Terms, codes and reconstructions are derived from three methods."""
+
+    latent_shapes: tuple[tuple[int, ...], ...]
+    """Event shape of each layer, top to bottom."""
+
+    @abstractmethod
+    def infer(
+        self, x: Tensor, context: Context = {}, *, samples: int = 1, mean: bool = False
+    ) -> tuple[Layer, ...]:
+        """Return the layers, sampled from q (or at its mean: then a layer below sees the mean above)."""
+
+    @abstractmethod
+    def generate(
+        self, n: int, context: Context = {}, *, clamp: Sequence[Tensor | None] = (), temperature: Sequence[float] = ()
+    ) -> Latents:
+        """Draw ``n`` ancestral samples of the latents; hold a layer (``clamp``) or set its temperature (0 is its mean)."""
+
+    @abstractmethod
+    def decode(self, z: Latents, context: Context = {}) -> Distribution:
+        """Return p(x | z, c)."""
+
+    def terms(self, x: Tensor, context: Context = {}, *, samples: int = 1, exact: bool = True) -> Terms:
+        """Return distortion and rate of every layer (see the module's equations)."""
+        layers = self.infer(x, context, samples=samples)
+        rows = layers[0].z.shape[0] * layers[0].z.shape[1]
+        z = tuple(layer.z.reshape(rows, *layer.z.shape[2:]) for layer in layers)
+        likelihood = self.decode(z, repeat_context(context, samples))
+        target = x if samples == 1 else x.expand(samples, *x.shape).reshape(rows, *x.shape[1:])
+        distortion = -likelihood.log_prob(target).reshape(samples, -1)
+        return Terms(distortion, tuple(layer.rate(exact) for layer in layers), layers, likelihood)
+
+    def encode(self, x: Tensor, context: Context = {}) -> Latents:
+        """Return the code of x: every layer at its posterior mean."""
+        return tuple(layer.z[0] for layer in self.infer(x, context, mean=True))
+
+
+def repeat_context(context: Context, samples: int) -> Context:
+    """Tile a context of b rows to ``samples * b`` rows, sample-major like flattened latents."""
+    if samples == 1:
+        return context
+    return {name: value.repeat(samples, *[1] * (value.ndim - 1)) for name, value in context.items()}
+
+
+class Loss(NamedTuple):
+    """An objective's answer. A NamedTuple, since Fabric rebuilds outputs and refuses frozen dataclasses.
+
+    Attributes:
+        total: what is minimised, ``[]``.
+        log: detached scalars by name; each name's unit is documented with its objective.
+    """
+
+    total: Tensor
+    log: dict[str, Tensor]
+
+
+class Objective(nn.Module, ABC):
+    """How terms become one number to minimise. Every weight lives here and nowhere else."""
+
+    @abstractmethod
+    def forward(self, model: Model, terms: Terms, x: Tensor, context: Context, step: int) -> Loss:
+        """Return the loss of a batch at a training step."""
+
+
+class Step(nn.Module):
+    """Model and objective as the one module that a training loop wraps."""
+
+    def __init__(self, model: Model, objective: Objective) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+
+    def forward(self, x: Tensor, context: Context, step: int) -> Loss:
+        """Return the loss of a batch at a training step."""
+        return self.objective(self.model, self.model.terms(x, context), x, context, step)

@@ -1,0 +1,1 @@
+"""Networks without opinions: multi-layer perceptrons, convolution stacks, and their configuration records."""

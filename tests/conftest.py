@@ -1,0 +1,35 @@
+"""Shapes and types written as annotations are executed in every test (jaxtyping with beartype)."""
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+_ROOMS = ["core", "signal", "dist", "nets", "geometry", "models", "measure", "instrument", "laws"]
+install_import_hook([f"latentscape.{room}" for room in _ROOMS], "beartype.beartype")
+
+import torch  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_and_seed():
+    """Tests run side by side on few cores, and every test starts from the same random state."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    """No test reads or writes the user's cache."""
+    monkeypatch.setenv("LATENTSCAPE_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data: ``LATENTSCAPE_DATA``, or ``../shared/data`` beside the checkout; else skip."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    root = Path(os.environ.get("LATENTSCAPE_DATA", beside))
+    if not (root / "notes" / "metadata.csv").exists():
+        pytest.skip(f"no real data: LATENTSCAPE_DATA is unset and {beside} is absent")
+    return root
