@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-_ROOMS = ["core", "signal", "dist", "nets", "geometry", "models", "measure", "instrument", "laws"]
+_ROOMS = ["core", "signal", "dist", "nets", "geometry", "models", "measure", "data", "instrument", "report", "laws"]
 install_import_hook([f"latentscape.{room}" for room in _ROOMS], "beartype.beartype")
 
 import torch  # noqa: E402

@@ -13,7 +13,7 @@ from latentscape.core import storage
 from latentscape.core.config import Record, assignment, merge, parse
 from latentscape.core.distributed import gather_rows, mean_over_processes, world_size
 from latentscape.core.errors import ConfigError, StorageError, nearest
-from latentscape.core.random import numpy_stream, seed_of, torch_stream
+from latentscape.core.random import numpy_stream, seed_of, seeded, torch_stream
 
 
 class Mlp(Record):
@@ -163,3 +163,16 @@ def test_alone_collectives_are_identities():
     assert world_size() == 1
     assert gather_rows(x) is x
     assert mean_over_processes(x) is x
+
+
+def test_seeded_follows_its_keys_and_leaves_the_global_stream_as_it_was():
+    torch.manual_seed(5)
+    expected = torch.rand(2)
+    torch.manual_seed(5)
+    with seeded(1, "a"):
+        first = torch.rand(3)
+    assert torch.equal(torch.rand(2), expected)
+    with seeded(1, "a"):
+        assert torch.equal(torch.rand(3), first)
+    with seeded(1, "b"):
+        assert not torch.equal(torch.rand(3), first)

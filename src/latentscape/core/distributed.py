@@ -3,13 +3,31 @@
 Alone in a process every function returns its argument, so objectives call them without asking.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.distributed as collective
 from torch import Tensor
 
+_alone = False
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Within, this process counts as the only one: one rank can validate while the others wait."""
+    global _alone
+    before, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = before
+
 
 def world_size() -> int:
-    """Return the number of processes that share a batch; 1 when there is no process group."""
+    """Return the number of processes that share a batch; 1 when there is no process group, or within :func:`alone`."""
+    if _alone:
+        return 1
     return collective.get_world_size() if collective.is_available() and collective.is_initialized() else 1
 
 

@@ -6,6 +6,8 @@ replaying the draws before it. This is what makes resuming a run exact: the batc
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -27,3 +29,12 @@ def torch_stream(*keys: Key, device: torch.device | str = "cpu") -> torch.Genera
 def numpy_stream(*keys: Key) -> np.random.Generator:
     """Return a numpy generator seeded with the keys."""
     return np.random.default_rng(seed_of(*keys))
+
+
+@contextmanager
+def seeded(*keys: Key, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Within, torch's global draws (those of ``torch.distributions``) follow the keys; afterwards all is as before."""
+    device = torch.device(device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed_of(*keys))
+        yield

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_bytes
 from safetensors.torch import save as save_bytes
 
@@ -109,6 +109,23 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     except OSError as error:
         raise StorageError(f"could not read {path}: {error.strerror or error}") from error
     except (SafetensorError, ValueError, KeyError) as error:
+        raise StorageError(f"{path} is damaged: not a safetensors file ({error})") from error
+
+
+def load_metadata(path: Path) -> dict[str, str]:
+    """Read the string metadata of a safetensors file, without its tensors.
+
+    Raises:
+        StorageError: the file is missing, unreadable or damaged.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as opened:
+            return dict(opened.metadata() or {})
+    except FileNotFoundError as error:
+        raise StorageError(f"{path} is missing") from error
+    except OSError as error:
+        raise StorageError(f"could not read {path}: {error.strerror or error}") from error
+    except SafetensorError as error:
         raise StorageError(f"{path} is damaged: not a safetensors file ({error})") from error
 
 

@@ -1,8 +1,8 @@
 """The Conditional: a module whose forward pass returns a ``torch.distributions.Distribution``.
 
 Encoder q(z | x, c), decoder p(x | z, c), prior p(z | c), WaveNet and tagger are all one. Letters: b batch, k importance
-samples, d latent width. A context is a mapping of conditions, every tensor with leading axis b; ``{}`` is unconditional.
-Labels are int64 ``[b]`` with -1 for unknown; series are float ``[b, c, t]``.
+samples, d latent width. A context is a mapping of conditions, every tensor with leading axis b; ``{}`` is
+unconditional. Labels are int64 ``[b]`` with -1 for unknown; series are float ``[b, c, t]``.
 """
 
 from abc import ABC, abstractmethod

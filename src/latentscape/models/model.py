@@ -19,7 +19,8 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
-from latentscape.dist.conditional import Context, Latents
+from latentscape.core.errors import LikelihoodError, UsageError
+from latentscape.dist.conditional import Context, Latents, point
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Layer:
     p: Distribution
 
     def rate(self, exact: bool) -> Tensor:
-        """Return the rate ``[k, b]`` in nats (``[1, b]`` broadcast where the closed form does not depend on the sample)."""
+        """Return the rate ``[k, b]`` in nats (broadcast where the closed form does not depend on the sample)."""
         if exact:
             try:
                 rate = kl_divergence(self.q, self.p)
@@ -54,8 +55,8 @@ class Terms:
 
     Attributes:
         distortion: ``[k, b]``.
-        rate: one ``[k, b]`` a layer, top to bottom; ``()`` for a model without latents; +inf for a deterministic encoder.
-        layers: as recognition saw them.
+        rate: one ``[k, b]`` a layer, top to bottom; ``()`` for a model without latents; +inf for a deterministic
+        encoder. layers: as recognition saw them.
         likelihood: p(x | z, c) over ``k * b`` items.
     """
 
@@ -74,6 +75,15 @@ class Model(nn.Module, ABC):
     def terms(self, x: Tensor, context: Context = {}, *, samples: int = 1, exact: bool = True) -> Terms:
         """Return the terms of the bound for a batch."""
 
+    def check(self, x: Tensor, context: Context = {}) -> None:
+        """Refuse a batch that this model can't describe; asked once, before training, not at every step.
+
+        Raises:
+            LikelihoodError: what arrived and what was expected.
+        """
+        if tuple(x.shape[1:]) != self.event_shape:
+            raise LikelihoodError(f"data have shape {tuple(x.shape[1:])} an item, the model expects {self.event_shape}")
+
 
 class LatentModel(Model):
     """p(x, z | c) with recognition q(z | x, c). Terms, codes and reconstructions are derived from three methods."""
@@ -82,20 +92,22 @@ class LatentModel(Model):
     """Event shape of each layer, top to bottom."""
 
     @abstractmethod
-    def infer(
-        self, x: Tensor, context: Context = {}, *, samples: int = 1, mean: bool = False
-    ) -> tuple[Layer, ...]:
+    def infer(self, x: Tensor, context: Context = {}, *, samples: int = 1, mean: bool = False) -> tuple[Layer, ...]:
         """Return the layers, sampled from q (or at its mean: then a layer below sees the mean above)."""
 
     @abstractmethod
     def generate(
         self, n: int, context: Context = {}, *, clamp: Sequence[Tensor | None] = (), temperature: Sequence[float] = ()
     ) -> Latents:
-        """Draw ``n`` ancestral samples of the latents; hold a layer (``clamp``) or set its temperature (0 is its mean)."""
+        """Draw ``n`` ancestral samples; hold a layer (``clamp``) or set its temperature (0 is its mean)."""
 
     @abstractmethod
     def decode(self, z: Latents, context: Context = {}) -> Distribution:
         """Return p(x | z, c)."""
+
+    def observe(self, likelihood: Distribution, x: Tensor) -> Distribution:
+        """Return p(x | z, c) with what it estimates from the batch in training; as it is, for most likelihoods."""
+        return likelihood
 
     def terms(self, x: Tensor, context: Context = {}, *, samples: int = 1, exact: bool = True) -> Terms:
         """Return distortion and rate of every layer (see the module's equations)."""
@@ -104,12 +116,43 @@ class LatentModel(Model):
         z = tuple(layer.z.reshape(rows, *layer.z.shape[2:]) for layer in layers)
         likelihood = self.decode(z, repeat_context(context, samples))
         target = x if samples == 1 else x.expand(samples, *x.shape).reshape(rows, *x.shape[1:])
+        likelihood = self.observe(likelihood, target)
         distortion = -likelihood.log_prob(target).reshape(samples, -1)
         return Terms(distortion, tuple(layer.rate(exact) for layer in layers), layers, likelihood)
 
     def encode(self, x: Tensor, context: Context = {}) -> Latents:
         """Return the code of x: every layer at its posterior mean."""
         return tuple(layer.z[0] for layer in self.infer(x, context, mean=True))
+
+
+def generate_flat(prior: Distribution, n: int, clamp: Sequence[Tensor | None], temperature: Sequence[float]) -> Latents:
+    """Generate the latents of a model with one layer: ``mean + temperature * (sample - mean)``, or ``clamp`` as given.
+
+    Args:
+        prior: batch shape ``()`` or ``(1,)`` or ``(n,)``.
+        n: rows.
+        clamp: nothing, or the one layer's latents ``[n, ...]`` or ``[1, ...]``, or ``None``.
+        temperature: nothing, or the one layer's temperature (0 is the prior's mean).
+
+    Raises:
+        UsageError: more than one layer is named, or ``clamp`` does not fit.
+    """
+    if max(len(clamp), len(temperature)) > 1:
+        raise UsageError(f"got {max(len(clamp), len(temperature))} layers to clamp or temper, the model has 1")
+    held = clamp[0] if clamp else None
+    if held is not None:
+        if held.shape[1:] != prior.event_shape or held.shape[:1] not in ((1,), (n,)):
+            raise UsageError(
+                f"clamp has shape {tuple(held.shape)}, expected ({n}, {', '.join(map(str, prior.event_shape))})"
+            )
+        return (held.expand(n, *prior.event_shape),)
+    prior = prior.expand((n,))
+    warmth = temperature[0] if temperature else 1.0
+    z = prior.sample()
+    if warmth != 1.0:
+        centre = point(prior)
+        z = centre + warmth * (z - centre)
+    return (z,)
 
 
 def repeat_context(context: Context, samples: int) -> Context:
@@ -132,7 +175,13 @@ class Loss(NamedTuple):
 
 
 class Objective(nn.Module, ABC):
-    """How terms become one number to minimise. Every weight lives here and nowhere else."""
+    """How terms become one number to minimise. Every weight lives here and nowhere else.
+
+    Attributes:
+        samples: importance samples an item that it wants of the model's terms.
+    """
+
+    samples: int = 1
 
     @abstractmethod
     def forward(self, model: Model, terms: Terms, x: Tensor, context: Context, step: int) -> Loss:
@@ -149,4 +198,6 @@ class Step(nn.Module):
 
     def forward(self, x: Tensor, context: Context, step: int) -> Loss:
         """Return the loss of a batch at a training step."""
-        return self.objective(self.model, self.model.terms(x, context), x, context, step)
+        return self.objective(
+            self.model, self.model.terms(x, context, samples=self.objective.samples), x, context, step
+        )

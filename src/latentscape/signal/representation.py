@@ -2,19 +2,60 @@
 
 Letters: b batch, c channels, n samples, f features a frame, t frames.
 
-A representation maps a wave ``[b, c, n]`` to features ``[b, f, t]`` and back. It holds no learnt state and no statistics
-of a corpus; everything in it follows from its configuration. Its frame rate is ``sample_rate / hop`` in Hz, and
-``frames(n)`` is the number of frames that ``n`` samples give, for every ``n >= 1``.
+A representation maps a wave ``[b, c, n]`` to features ``[b, f, t]`` and back. It holds no learnt state and no
+statistics of a corpus; everything in it follows from its configuration. Its frame rate is ``sample_rate / hop`` in
+Hz, and ``frames(n)`` is the number of frames that ``n`` samples give, for every ``n >= 1``.
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Num
+from pydantic import Field
 from torch import Tensor
 
+from latentscape.core.config import Record
+from latentscape.core.errors import ConfigError, DataError
+
 Quality = Literal["live", "fast", "best"]
+
+
+class SoundConfig(Record):
+    """What every representation's configuration has.
+
+    Attributes:
+        sample_rate: Hz; ``None`` is the corpus's and must be resolved before a representation is built.
+        channels: channels of the wave.
+    """
+
+    sample_rate: int | None = Field(default=None, ge=1)
+    channels: int = Field(default=1, ge=1)
+
+
+class LiveSynthesiser(ABC):
+    """Turns frames into sound as they arrive; all memory is in an explicit state, which is never changed in place.
+
+    The samples of all pushes and of the flush, one after the other, are the ``t * hop`` samples that
+    ``synthesise(features, quality="live")`` gives, however the frames are cut into pushes.
+
+    Attributes:
+        latency: samples by which the sound that has come out lags ``hop`` times the frames that went in.
+    """
+
+    latency: int
+
+    @abstractmethod
+    def initial(self, batch: int = 1) -> Any:
+        """Return the state before the first frame of ``batch`` sounds."""
+
+    @abstractmethod
+    def push(self, frames: Num[Tensor, "b f t"], state: Any) -> tuple[Float[Tensor, "b c n"], Any]:
+        """Take one frame or more; return the samples that are settled by now, and the next state."""
+
+    @abstractmethod
+    def flush(self, state: Any) -> Float[Tensor, "b c n"]:
+        """Return what is left after the last frame."""
 
 
 class Representation(ABC):
@@ -41,6 +82,13 @@ class Representation(ABC):
     round_trip: ClassVar[float]
     drops_phase: ClassVar[bool] = False
     dtype: ClassVar[torch.dtype] = torch.float32
+
+    def __init__(self, config: SoundConfig) -> None:
+        if config.sample_rate is None:
+            kind = getattr(config, "kind", type(config).__name__)
+            raise ConfigError(f"representation {kind}: sample_rate is not set; give it in Hz or take the corpus's")
+        self.sample_rate = config.sample_rate
+        self.channels = config.channels
 
     @property
     def frame_rate(self) -> float:
@@ -69,3 +117,46 @@ class Representation(ABC):
         ``quality`` matters where the phase is recovered: ``live`` uses the causal synthesiser, ``fast`` one
         non-iterative pass over the whole signal, ``best`` refines it. Exact representations ignore it.
         """
+
+    def live(self) -> LiveSynthesiser | None:
+        """Return the causal synthesiser; ``None`` where the representation needs the whole sound."""
+        return None
+
+    def check_wave(self, wave: Tensor) -> None:
+        """Refuse a wave that has no samples or another number of channels.
+
+        Raises:
+            DataError: see above.
+        """
+        if wave.shape[1] != self.channels or wave.shape[2] < 1:
+            expected = f"[b, {self.channels}, n >= 1]"
+            raise DataError(f"{type(self).__name__} got a wave of shape {list(wave.shape)}, expected {expected}")
+
+    def check_features(self, features: Tensor) -> None:
+        """Refuse features with no frames or of another frame size.
+
+        Raises:
+            DataError: see above.
+        """
+        if features.shape[1] != self.frame_size or features.shape[2] < 1:
+            expected = f"[b, {self.frame_size}, t >= 1]"
+            raise DataError(f"{type(self).__name__} got features of shape {list(features.shape)}, expected {expected}")
+
+
+def fit_length(wave: Float[Tensor, "b c n"], length: int | None) -> Float[Tensor, "b c m"]:
+    """Cut a wave to ``length`` samples, or fill it up with zeros; ``None`` leaves it as it is."""
+    if length is None or length == wave.shape[-1]:
+        return wave
+    if length < wave.shape[-1]:
+        return wave[..., :length]
+    return torch.nn.functional.pad(wave, (0, length - wave.shape[-1]))
+
+
+def fold(rows: Num[Tensor, "r f t"], channels: int) -> Num[Tensor, "b cf t"]:
+    """Put the channels of a sound, which are rows, one after the other into its features."""
+    return rows.unflatten(0, (-1, channels)).flatten(1, 2)
+
+
+def unfold(features: Num[Tensor, "b cf t"], channels: int) -> Num[Tensor, "r f t"]:
+    """Undo :func:`fold`."""
+    return features.unflatten(1, (channels, -1)).flatten(0, 1)

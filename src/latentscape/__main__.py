@@ -1,0 +1,5 @@
+"""``python -m latentscape`` is the shell."""
+
+from latentscape.cli import main
+
+main()

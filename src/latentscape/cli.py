@@ -1,0 +1,326 @@
+"""The shell: thin verbs over :mod:`latentscape.experiment` and :mod:`latentscape.workshop`.
+
+Verbs are static and heavy imports are inside them, so that ``latentscape --help`` answers at once. Errors go to standard
+error as one line, with exit code 2 (the request was wrong) or 1 (the work failed); ``--debug`` shows the traceback.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from latentscape.core.errors import LatentscapeError, UsageError
+
+app = typer.Typer(
+    name="latentscape",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A folder of sounds becomes a space you can travel through.",
+    epilog="SOURCE is a folder, a sound, a list of files or the name of a data set; RUN is the folder of a trained run.",
+)
+START, MAKE, MEASURE = "start", "make sound", "measure"
+
+Source = Annotated[str, typer.Argument(help="a folder, a sound, a list of files (.txt) or the name of a data set")]
+Run = Annotated[Path, typer.Argument(help="the folder of a trained run")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what is there")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
+Seed = Annotated[int, typer.Option(help="the seed of every draw")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="where to write; the suffix chooses the format (wav, flac, ogg, aiff)")]
+OutFolder = Annotated[Path, typer.Option("--out", "-o", help="the folder to write to")]
+Seconds = Annotated[float, typer.Option(help="length of the sound in seconds", min=0.01)]
+QualityName = Annotated[str, typer.Option(help="best, fast or live: how the phase is found where a model gives only magnitudes")]
+Rate = Annotated[int | None, typer.Option("--rate", help="sample rate in Hz [default: the corpus's commonest]", min=1)]
+Channels = Annotated[str, typer.Option(help="mean, or each: every channel is a sound of its own")]
+Labels = Annotated[str | None, typer.Option(help='file-name pattern, such as "{instrument}_{note}"')]
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
+    version: Annotated[bool, typer.Option("--version", help="print the version and stop")] = False,
+) -> None:
+    if version:
+        from latentscape import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def _table(rows: list[tuple[str, ...]], header: tuple[str, ...]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False).print(table)
+
+
+# -------------------------------------------------------------------------------------------------------------- start
+
+
+@app.command(rich_help_panel=START)
+def doctor(
+    source: Source, rate: Rate = None, channels: Channels = "mean", labels: Labels = None, as_json: Json = False
+) -> None:
+    """Say what will be used of a SOURCE, what will not, and why; suggest a recipe."""
+    from latentscape.experiment import examine
+
+    report = examine(source, rate=rate, channels=channels, labels=labels)
+    if as_json:
+        _print_json(report.to_json())
+    else:
+        typer.echo("\n".join(report.lines()))
+
+
+@app.command(rich_help_panel=START)
+def data(name: Annotated[str | None, typer.Argument(help="a named data set")] = None, as_json: Json = False) -> None:
+    """List the named data sets, or verify one of them."""
+    from latentscape.data.sources import sources, verify
+
+    if name is not None:
+        lines = verify(name)
+        _print_json(lines) if as_json else typer.echo("\n".join(lines))
+        return
+    found = sources()
+    if as_json:
+        _print_json([{"name": s.name, "about": s.about, "present": s.present, "where": s.where} for s in found])
+    else:
+        _table([(s.name, "here" if s.present else "-", s.about, s.where) for s in found], ("name", "", "what", "where"))
+
+
+@app.command(rich_help_panel=START)
+def recipes(name: Annotated[str | None, typer.Argument(help="a recipe")] = None, as_json: Json = False) -> None:
+    """List the recipes, or show one."""
+    from latentscape.recipes import load_recipe, read_text, recipe_names
+
+    if name is not None:
+        _print_json(load_recipe(name).values) if as_json else typer.echo(read_text(name).rstrip())
+        return
+    found = [load_recipe(n) for n in recipe_names()]
+    if as_json:
+        _print_json([{"name": r.name, "title": r.title} for r in found])
+    else:
+        _table([(r.name, r.title) for r in found], ("recipe", "what it is for"))
+
+
+@app.command(rich_help_panel=START)
+def train(
+    source: Source,
+    run: Annotated[Path, typer.Option("--run", help="the run folder to make")],
+    recipe: Annotated[str | None, typer.Option("--recipe", "-r", help="see `latentscape recipes` [default: what fits]")] = None,
+    sets: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change a setting")] = None,
+    minutes: Annotated[float | None, typer.Option(help="bound the training; turned into train.max_steps once", min=0.01)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on where the run stopped")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="start again; the old run is kept beside as .old")] = False,
+    device: Device = "auto",
+    devices: Annotated[int, typer.Option(help="number of processes that share every batch", min=1)] = 1,
+    seed: Seed = 0,
+    rate: Rate = None,
+    channels: Channels = "mean",
+    labels: Labels = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model on a SOURCE; leave weights, sounds, pictures and a page in the run folder."""
+    from latentscape.experiment import Request, run_experiment
+
+    request = Request(
+        source, run, recipe, tuple(sets or ()), minutes, resume, overwrite, device, devices, seed, rate, channels, labels
+    )
+    summary = run_experiment(request, say=_say(as_json))
+    _print_json(summary.to_json()) if as_json else typer.echo("\n".join(summary.lines()))
+
+
+@app.command(rich_help_panel=START)
+def demo(
+    run: Annotated[Path, typer.Option("--run", help="the run folder to make")] = Path("runs/demo"), seed: Seed = 0
+) -> None:
+    """Train on the embedded notes in a few minutes, and say what to type next."""
+    from latentscape.experiment import Request, run_experiment
+
+    summary = run_experiment(Request("tones", run, recipe="demo", overwrite=run.exists(), seed=seed), say=_say(False))
+    typer.echo("\n".join([*summary.lines(), "", *_NEXT]).format(run=run))
+
+
+_NEXT = (
+    "Next, with sounds of your own:",
+    "  latentscape doctor FOLDER                         what will be used, and why",
+    "  latentscape train FOLDER --run runs/mine          train (about ten minutes; --minutes 2 for a first taste)",
+    "  latentscape walk runs/mine --kind spiral --seconds 20 --out walk.wav",
+    "  latentscape morph runs/mine A.wav B.wav --out morph.wav",
+)
+
+
+def _say(quiet: bool) -> Any:
+    return (lambda line: None) if quiet else (lambda line: typer.echo(line, err=True))
+
+
+@app.command(rich_help_panel=START)
+def info(run: Run, as_json: Json = False) -> None:
+    """Show the card of a run: configuration, figures, verdict."""
+    from latentscape.experiment import card
+
+    found = card(run)
+    _print_json(found.to_json()) if as_json else typer.echo("\n".join(found.lines()))
+
+
+# --------------------------------------------------------------------------------------------------------- make sound
+
+
+@app.command(rich_help_panel=MAKE)
+def reconstruct(
+    run: Run, source: Source, out: OutFolder, quality: QualityName = "best", device: Device = "auto", overwrite: Overwrite = False
+) -> None:
+    """Send sounds through the model and back."""
+    from latentscape.workshop import reconstruct as work
+
+    _written(work(run, source, out, quality=quality, device=device, overwrite=overwrite))
+
+
+@app.command(rich_help_panel=MAKE)
+def encode(run: Run, source: Source, out: OutFolder, device: Device = "auto", overwrite: Overwrite = False) -> None:
+    """Turn sounds into latent codes: one .npy (d x t) and one .json a sound."""
+    from latentscape.workshop import encode as work
+
+    _written(work(run, source, out, device=device, overwrite=overwrite))
+
+
+@app.command(rich_help_panel=MAKE)
+def decode(
+    run: Run,
+    codes: Annotated[Path, typer.Argument(help="a .npy file (d x t) of codes, or a folder of them")],
+    out: OutFolder,
+    quality: QualityName = "best",
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn latent codes into sound."""
+    from latentscape.workshop import decode as work
+
+    _written(work(run, codes, out, quality=quality, device=device, overwrite=overwrite))
+
+
+@app.command(rich_help_panel=MAKE)
+def sample(
+    run: Run,
+    out: OutFolder,
+    count: Annotated[int, typer.Option(help="how many sounds", min=1)] = 8,
+    seconds: Seconds = 2.0,
+    seed: Seed = 0,
+    temperature: Annotated[float, typer.Option(help="spread of the prior's draws; 0 is its mean", min=0)] = 1.0,
+    quality: QualityName = "best",
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw sounds from the prior."""
+    from latentscape.workshop import sample as work
+
+    _written(
+        work(run, out, count=count, seconds=seconds, seed=seed, temperature=temperature, quality=quality, device=device, overwrite=overwrite)
+    )  # fmt: skip
+
+
+@app.command(rich_help_panel=MAKE)
+def walk(
+    run: Run,
+    out: Out,
+    kind: Annotated[str, typer.Option(help="line, traversal, grid, diagonal, circle, spiral or random-walk")] = "circle",
+    seconds: Seconds = 10.0,
+    axes: Annotated[str | None, typer.Option(help="one or two axes of the map, such as 0,1")] = None,
+    radius: Annotated[float, typer.Option(help="in standard deviations of the corpus", min=0)] = 2.0,
+    turns: Annotated[float, typer.Option(help="of a circle or spiral", min=0.01)] = 1.0,
+    seed: Seed = 0,
+    quality: QualityName = "best",
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Travel through the latent space and write what is heard."""
+    from latentscape.workshop import walk as work
+
+    _written(
+        work(run, out, kind=kind, seconds=seconds, axes=axes, radius=radius, turns=turns, seed=seed, quality=quality, device=device, overwrite=overwrite)
+    )  # fmt: skip
+
+
+@app.command(rich_help_panel=MAKE)
+def morph(
+    run: Run,
+    first: Annotated[Path, typer.Argument(help="the sound to begin with")],
+    second: Annotated[Path, typer.Argument(help="the sound to arrive at")],
+    out: Out,
+    kind: Annotated[str, typer.Option(help="line or sphere")] = "line",
+    seconds: Annotated[float | None, typer.Option(help="length [default: of the longer sound]", min=0.01)] = None,
+    quality: QualityName = "best",
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn one sound into another."""
+    from latentscape.workshop import morph as work
+
+    _written(
+        work(run, first, second, out, kind=kind, seconds=seconds, quality=quality, device=device, overwrite=overwrite)
+    )
+
+
+def _written(lines: list[str]) -> None:
+    for line in lines:
+        typer.echo(line)
+
+
+# ------------------------------------------------------------------------------------------------------------ measure
+
+
+@app.command(rich_help_panel=MEASURE)
+def evaluate(
+    run: Run,
+    source: Annotated[str | None, typer.Argument(help="other sounds [default: the run's own test part]")] = None,
+    part: Annotated[str, typer.Option(help="train, valid or test")] = "test",
+    samples: Annotated[int, typer.Option(help="importance samples K of the likelihood; 0 leaves it out", min=0)] = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Every measure that applies, with units, beside probabilistic PCA on the same data."""
+    from latentscape.experiment import evaluate as work
+
+    figures = work(run, source, part=part, samples=samples, device=device)
+    if as_json:
+        _print_json(figures.to_json())
+    else:
+        typer.echo("\n".join(figures.lines()))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the shell; exit with 0, 1 (the work failed), 2 (the request was wrong) or 130 (interrupted)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]  # accepted anywhere, as people type it last
+    try:
+        app(arguments, standalone_mode=True)
+    except LatentscapeError as error:
+        if debug:
+            raise
+        hint = " (see `latentscape --help`)" if type(error) is UsageError else ""
+        typer.echo(f"latentscape: {error}{hint}", err=True)
+        raise SystemExit(error.exit_code) from error
+    except KeyboardInterrupt:
+        typer.echo("latentscape: interrupted", err=True)
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        raise SystemExit(0) from None
+    except Exception as error:
+        if debug:
+            raise
+        where = f"{type(error).__name__}: {error}".splitlines()[0]
+        typer.echo(f"latentscape: internal error: {where} (run again with --debug to see where)", err=True)
+        raise SystemExit(1) from error

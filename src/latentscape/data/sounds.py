@@ -1,0 +1,244 @@
+"""Examples of a corpus of sound: augmented, analysed and cut into windows.
+
+Letters: b batch, f features a frame, t frames, L the length of a window in frames, n samples.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Num
+from torch import Tensor
+
+from latentscape.core.errors import DataError
+from latentscape.core.random import Key, numpy_stream
+from latentscape.data.augment import Augmentation, apply, draw
+from latentscape.data.corpus import Clip, SoundCorpus
+from latentscape.data.examples import Batch, Codes, DataConfig, Examples, spread
+from latentscape.data.pool import Pool, Segments, Slab, Tape, cut
+from latentscape.data.split import PartName, Split
+from latentscape.registry import Window
+from latentscape.signal.representation import Representation
+
+PITCH_LABELS = ("midi", "pitch", "note", "f0_hz")
+"""Labels that a shift of pitch makes untrue."""
+LEAST_SCALE = 1e-3
+"""A feature bin's scale is at least this part of the mean scale of all bins."""
+
+
+def window_samples(representation: Representation, window: Window) -> int:
+    """Return the fewest samples, in whole hops, that give one window."""
+    samples = window.length * representation.hop
+    while representation.frames(samples) < window.length:
+        samples += representation.hop
+    return samples
+
+
+def gap_samples(representation: Representation, window: Window) -> int:
+    """Return how far apart two windows must lie to share no sound: one window and the reach of its outer frames."""
+    return window_samples(representation, window) + 8 * representation.hop
+
+
+class SoundExamples(Examples):
+    """See :class:`latentscape.data.examples.Examples`.
+
+    Memory holds the pool and one slab more, however large the corpus is.
+    """
+
+    def __init__(
+        self,
+        corpus: SoundCorpus,
+        split: Split,
+        representation: Representation,
+        window: Window,
+        config: DataConfig = DataConfig(),
+        *,
+        seed: int,
+        conditions: Sequence[str] = (),
+    ) -> None:
+        """Join a corpus and a view of sound.
+
+        Args:
+            corpus: the sound.
+            split: its parts.
+            representation: its sample rate must be the corpus's.
+            window: how x is cut.
+            config: how batches are drawn.
+            seed: of all draws.
+            conditions: labels that go with x.
+
+        Raises:
+            ConfigError: a condition is no label of the corpus.
+            DataError: the sample rates differ, or the representation wants several channels.
+        """
+        if representation.sample_rate != corpus.sample_rate or representation.channels != 1:
+            arrived = f"{representation.sample_rate} Hz, {representation.channels} channels"
+            raise DataError(f"the representation takes {arrived}, but the corpus is {corpus.sample_rate} Hz, 1 channel")
+        self.corpus, self.split, self.representation, self.window = corpus, split, representation, window
+        self.config, self.seed, self.conditions = config, seed, tuple(conditions)
+        self._codes = Codes(corpus.clips.columns, split.parts["train"], conditions)
+        self.vocabulary = self._codes.vocabulary
+        self.event_shape = window.event_shape(representation.frame_size)
+        self._least = window_samples(representation, window)
+        rate = corpus.sample_rate
+        longest = max(round(config.segment_seconds * rate), 4 * self._least)
+        segments = Segments.of(split.parts["train"], longest)
+        pool = min(max(round(config.pool_seconds * rate), longest), segments.total)
+        self._whole = config.augment.still and pool == segments.total
+        self._tape = Tape(segments, pool if self._whole else -(-pool // config.slabs), seed)
+        self._pool = Pool(
+            self._slab, 1 if self._whole else config.slabs, None if self._whole else config.steps_per_slab
+        )
+
+    # ------------------------------------------------------------------------------------------------------ training
+
+    def batch(self, step: int, size: int, *, rank: int = 0, world: int = 1) -> Batch:
+        """Return a training batch; see :class:`Examples`."""
+        slabs = self._pool.at(step)
+        ends = torch.tensor([slab.windows for slab in slabs]).cumsum(0)
+        drawn = self.draws(step, size, int(ends[-1]), rank, world)
+        owner = torch.searchsorted(ends, drawn, right=True)
+        x = torch.empty(len(drawn), *self.event_shape, dtype=self.representation.dtype)
+        rows, shifts = torch.empty(len(drawn), dtype=torch.int64), torch.empty(len(drawn))
+        for number, slab in enumerate(slabs):
+            place = torch.nonzero(owner == number)[:, 0]
+            if len(place):
+                piece, starts = slab.locate(drawn[place] - (ends[number] - slab.windows))
+                x[place] = cut(slab.features, starts, self.window.length)
+                rows[place], shifts[place] = slab.rows[piece], slab.shifts[piece]
+        return x, self._labels(rows, shifts)
+
+    def _slab(self, number: int) -> Slab:
+        """Make a slab of the tape."""
+        segments = self._tape.segments
+        pieces: list[Tensor] = []
+        rows: list[int] = []
+        shifts: list[float] = []
+        chosen = [(0, one) for one in range(len(segments))] if self._whole else self._tape.stretch(number)
+        for epoch, one in chosen:
+            row = int(segments.rows[one])
+            drawn = Augmentation() if self._whole else draw(self.config.augment, self.seed, epoch, one)
+            start, frames, low, high = (
+                int(table[one]) for table in (segments.starts, segments.frames, segments.low, segments.high)
+            )
+            # what comes out is to be as long as what was cut, where the clip has that much; at least one window
+            needed = min(max(round(frames * drawn.speed), round(self._least * drawn.speed)), high - low)
+            start = min(max(low, start + round(drawn.offset * frames)), high - needed)
+            wave = self.corpus.store.read(row, start, needed)[None]
+            pieces.append(self._analyse(apply(drawn, wave, self.corpus.sample_rate)))
+            rows.append(row)
+            shifts.append(drawn.pitch)
+        if not pieces:
+            return Slab.empty(self.representation.frame_size, self.representation.dtype)
+        return Slab.of(pieces, rows, shifts, self.window.length)
+
+    def _labels(self, rows: Tensor, shifts: Tensor) -> dict[str, Tensor]:
+        """Return label codes; a shifted sound has the label of the pitch it came to, or none."""
+        labels = self._codes.of(rows)
+        for label in labels:
+            if label in PITCH_LABELS and bool(shifts.any()):
+                labels[label] = torch.where(shifts == 0, labels[label], self._shifted(label, labels[label], shifts))
+        return labels
+
+    def _shifted(self, label: str, codes: Tensor, shifts: Tensor) -> Tensor:
+        if label not in ("midi", "pitch") or not self.corpus.clips.columns[label].numeric:
+            return torch.full_like(codes, -1)
+        values = torch.tensor([float(value) for value in self.vocabulary[label]])  # sorted
+        moved = values[codes] + shifts
+        found = torch.searchsorted(values, moved).clamp(max=len(values) - 1)
+        return torch.where((codes >= 0) & (values[found] == moved), found, -1)
+
+    def close(self) -> None:
+        """Stop the thread that prepares the pool."""
+        self._pool.close()
+
+    # -------------------------------------------------------------------------------------------------------- held out
+
+    def features(self, clip: Clip) -> Num[Tensor, "f t"]:
+        """Return all features of a clip, padded with silence to one window where it is shorter."""
+        return self._analyse(np.array(self.corpus.wave(clip))).T
+
+    def _analyse(self, wave: np.ndarray) -> Num[Tensor, "t f"]:
+        short = self._least - wave.shape[1]
+        if short > 0:
+            wave = np.pad(wave, ((0, 0), (0, short)))
+        features = self.representation.analyse(torch.from_numpy(np.array(wave))[None])[0]
+        return features.T.contiguous()
+
+    def count(self, part: PartName) -> int:
+        """Return how many windows a part has."""
+        return int(sum(self._windows(clip) for clip in self._pieces(part)))
+
+    def _pieces(self, part: PartName) -> Iterator[Clip]:
+        """Yield a part's clips, long ones in stretches of a minute, so that none is analysed whole."""
+        minute = max(60 * self.corpus.sample_rate, 4 * self._least)
+        for clip in self.split.clips(self.corpus, part):
+            if clip.frames <= minute:
+                yield clip
+                continue
+            for start in range(0, clip.frames, minute):
+                yield clip.part(start, min(minute, clip.frames - start))
+
+    def _windows(self, clip: Clip) -> int:
+        frames = self.representation.frames(max(clip.frames, self._least))
+        return (frames - self.window.length) // self.window.hop + 1
+
+    def held(self, part: PartName, size: int, limit: int | None = None) -> Iterator[Batch]:
+        """Yield windows in order; see :class:`Examples`."""
+        wanted = spread(self.count(part), limit)
+        xs: list[Tensor] = []
+        rows: list[Tensor] = []
+        held, done = 0, 0
+        for clip in self._pieces(part):
+            count = self._windows(clip)
+            low, high = torch.searchsorted(wanted, torch.tensor([done, done + count])).tolist()
+            own = wanted[low:high] - done
+            done += count
+            if not len(own):
+                continue
+            features = self.features(clip).T
+            xs.append(cut(features, own * self.window.hop, self.window.length))
+            rows.append(torch.full((len(own),), clip.row))
+            held += len(own)
+            if held >= size:
+                x, row = torch.cat(xs), torch.cat(rows)
+                whole = held // size * size
+                for start in range(0, whole, size):
+                    yield x[start : start + size], self._codes.of(row[start : start + size])
+                xs, rows, held = [x[whole:]], [row[whole:]], held - whole
+        if held:
+            yield torch.cat(xs), self._codes.of(torch.cat(rows))
+
+    # ----------------------------------------------------------------------------------------------------------- units
+
+    def units(self) -> tuple[Tensor, Tensor]:
+        """Return mean and scale of each feature bin over at most ``statistics_seconds`` of training sound.
+
+        Codes have neither: 0 and 1.
+        """
+        size = self.representation.frame_size
+        shape = (size,) if self.window.length == 1 else (size, 1)
+        if not self.representation.dtype.is_floating_point:
+            return torch.zeros(shape), torch.ones(shape)
+        segments = self._tape.segments
+        key: tuple[Key, ...] = (self.seed, "units")
+        left = round(self.config.statistics_seconds * self.corpus.sample_rate)
+        count, total, square = 0, torch.zeros(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
+        shift: Tensor | None = None
+        for one in numpy_stream(*key).permutation(len(segments)):
+            start, frames = int(segments.starts[one]), int(segments.frames[one])
+            wave = self.corpus.store.read(int(segments.rows[one]), start, frames)[None]
+            features = self._analyse(wave).double()
+            shift = features.mean(0) if shift is None else shift  # sums about a near mean lose no digits
+            count += len(features)
+            total += (features - shift).sum(0)
+            square += (features - shift).square().sum(0)
+            left -= frames
+            if left <= 0:
+                break
+        assert shift is not None  # a training part has at least one segment
+        mean = total / count
+        scale = (square / count - mean.square()).clamp(min=0).sqrt()
+        typical = float(scale.mean())
+        scale = scale.clamp(min=LEAST_SCALE * typical) if typical > 0 else torch.ones_like(scale)
+        return (shift + mean).float().reshape(shape), scale.float().reshape(shape)

@@ -1,0 +1,285 @@
+"""Splits: training, validation and test parts that share no group, the same on every machine.
+
+A *group* is what must not be heard in training before it is tested: all takes of a note, all of a speaker, a file.
+Groups are ordered by a hash of (seed, group), so neither the order of files nor the machine matters. Ten of a hundred
+groups test, ten validate, the rest train. A column ``split`` with two or more known values is obeyed instead.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from jaxtyping import Int
+
+from latentscape.core.errors import DataError
+from latentscape.core.random import seed_of
+from latentscape.data.corpus import Clip, ImageCorpus, SoundCorpus
+
+PartName = Literal["train", "valid", "test"]
+PARTS: tuple[PartName, ...] = get_args(PartName)
+ALIASES: dict[str, PartName] = {
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "val": "valid",
+    "validation": "valid",
+    "dev": "valid",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+}
+"""What a ``split`` column may say."""
+BLOCKS = 10
+"""A long recording is cut into this many blocks; one tests and one validates."""
+LEAST_WINDOWS = 5
+"""A recording is cut into blocks when each holds at least this many windows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Stretches of clips, by columns.
+
+    Attributes:
+        rows: of the corpus's clips (or images).
+        starts, frames: samples; zero for images.
+    """
+
+    rows: Int[np.ndarray, " m"]
+    starts: Int[np.ndarray, " m"]
+    frames: Int[np.ndarray, " m"]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Three disjoint parts of a corpus.
+
+    Attributes:
+        group: what no two parts share, such as ``instrument+midi``, ``speaker``, ``file`` or ``block``. Where a column
+            ``split`` is obeyed it is ``split column``, or ``split column, file`` where a part that the column lacks was
+            drawn from the training part by file.
+        seed: of the draw.
+        parts: train, valid, test.
+        notes: one line each on what a person should know.
+    """
+
+    group: str
+    seed: int
+    parts: Mapping[PartName, Part]
+    notes: tuple[str, ...] = ()
+
+    def clips(self, corpus: SoundCorpus, part: PartName) -> Iterator[Clip]:
+        """Yield the clips of a part; of a clip that is used in stretches, each stretch."""
+        one = self.parts[part]
+        for row, start, frames in zip(one.rows.tolist(), one.starts.tolist(), one.frames.tolist(), strict=True):
+            clip = corpus.clips[row]
+            yield clip if (start, frames) == (0, clip.frames) else clip.part(start, frames)
+
+    def manifest(self, corpus: SoundCorpus | ImageCorpus) -> dict[str, Any]:
+        """Return what JSON stores: the group key, the seed, and what is in each part."""
+        if isinstance(corpus, ImageCorpus):
+            parts: dict[str, list[Any]] = {name: part.rows.tolist() for name, part in self.parts.items()}
+        else:
+            parts = {name: [_entry(corpus, clip) for clip in self.clips(corpus, name)] for name in self.parts}
+        return {
+            "group": self.group,
+            "seed": self.seed,
+            "digest": corpus.digest,
+            "notes": list(self.notes),
+            "parts": parts,
+        }
+
+
+def _entry(corpus: SoundCorpus, clip: Clip) -> str | list[str | int]:
+    name = corpus.clips.names[clip.row]
+    return name if clip.name == name else [name, clip.start, clip.frames]
+
+
+def restore(manifest: Mapping[str, Any], corpus: SoundCorpus | ImageCorpus) -> Split:
+    """Return the split that a manifest describes; clips that came to the corpus later are in no part.
+
+    Raises:
+        DataError: the corpus lacks a clip that the manifest names.
+    """
+    parts: dict[PartName, Part] = {}
+    if isinstance(corpus, ImageCorpus):
+        for name in PARTS:
+            rows = np.array(manifest["parts"][name], dtype=np.int64)
+            if len(rows) and rows.max() >= len(corpus.images):
+                raise DataError(f"the split names image {rows.max()}, but {corpus.name} has {len(corpus.images)}")
+            parts[name] = _whole(rows, np.zeros(len(corpus.images), dtype=np.int64))
+        return Split(manifest["group"], manifest["seed"], parts, tuple(manifest["notes"]))
+    place = {name: row for row, name in enumerate(corpus.clips.names)}
+    for name in PARTS:
+        found: list[tuple[int, int, int]] = []
+        for entry in manifest["parts"][name]:
+            clip = entry if isinstance(entry, str) else entry[0]
+            if clip not in place:
+                raise DataError(f"the split names the clip '{clip}', which {corpus.name} lacks")
+            row = place[clip]
+            start, frames = (0, int(corpus.clips.frames[row])) if isinstance(entry, str) else entry[1:]
+            found.append((row, start, frames))
+        parts[name] = _part(found)
+    return Split(manifest["group"], manifest["seed"], parts, tuple(manifest["notes"]))
+
+
+def split_corpus(
+    corpus: SoundCorpus | ImageCorpus, *, seed: int = 0, conditions: Sequence[str] = (), gap: int | None = None
+) -> Split:
+    """Divide a corpus.
+
+    Args:
+        corpus: of clips or images.
+        seed: of the draw.
+        conditions: labels that the model is given: a speaker that it must know can't be new to it in the test.
+        gap: samples left out between blocks of a long recording, one window; ``None`` for one second.
+    """
+    images = isinstance(corpus, ImageCorpus)
+    frames = np.zeros(len(corpus.images), dtype=np.int64) if images else corpus.clips.frames
+    count = len(frames)
+    key = _key(corpus, conditions)
+    groups = group_names(corpus, key)
+    notes: list[str] = []
+    given = _given(corpus, count, notes)
+    if len(set(groups)) < 3 and len(set(group_names(corpus, "file"))) >= 3:
+        notes.append(f"there are fewer than 3 groups by {key}, so the split is by file")
+        key, groups = "file", group_names(corpus, "file")
+    if given is not None:
+        parts = _complete(given, groups, seed, notes)
+        drawn = {"valid", "test"} - set(given)
+        return Split("split column" + (f", {key}" if drawn else ""), seed, _rows(parts, frames), tuple(notes))
+    if isinstance(corpus, SoundCorpus) and len(set(groups)) < 3:
+        blocks = _blocks(frames, corpus.sample_rate if gap is None else gap, seed)
+        if blocks is not None:
+            return Split("block", seed, blocks, ())
+    if len(set(groups)) < 3:
+        notes.append(
+            f"{len(set(groups))} group by {key} is too few to split: validation and test hear the training sounds"
+        )
+        return Split(key, seed, _rows(dict.fromkeys(PARTS, np.arange(count)), frames), tuple(notes))
+    return Split(key, seed, _rows(_draw(np.arange(count), groups, PARTS, seed), frames), tuple(notes))
+
+
+def group_names(corpus: SoundCorpus | ImageCorpus, key: str) -> list[str]:
+    """Return the group of each clip or image by a key: ``file``, ``image``, or labels joined by ``+``.
+
+    Neither depends on where the corpus lies. A clip that lacks one of the labels is a group of its own file.
+    """
+    if isinstance(corpus, ImageCorpus):
+        return [str(row) for row in range(len(corpus.images))]
+    files = [os.path.relpath(path, corpus.root).replace(os.sep, "/") for path in corpus.clips.paths]
+    if key == "file":
+        return files
+    columns = [corpus.clips.columns[label] for label in key.split("+")]
+    groups = []
+    for row, file in enumerate(files):
+        texts = [column.text(row) for column in columns]
+        groups.append(f"file={file}" if None in texts else "\x1f".join(str(text) for text in texts))
+    return groups
+
+
+def _key(corpus: SoundCorpus | ImageCorpus, conditions: Sequence[str]) -> str:
+    """Return what groups the corpus: the source's own word, else what its labels suggest, else the file."""
+    if isinstance(corpus, ImageCorpus):
+        return "image"
+    columns = corpus.clips.columns
+    if corpus.group and all(label in columns for label in corpus.group):
+        return "+".join(corpus.group)
+    if "instrument" in columns and "midi" in columns:
+        return "instrument+midi"
+    if "speaker" in columns and "speaker" not in conditions:
+        return "speaker"
+    return "utterance" if "speaker" in columns and "utterance" in columns else "file"
+
+
+def _given(corpus: SoundCorpus | ImageCorpus, count: int, notes: list[str]) -> list[PartName | None] | None:
+    """Return what the column ``split`` says of each row, or ``None`` where it says nothing useful."""
+    columns = corpus.columns if isinstance(corpus, ImageCorpus) else corpus.clips.columns
+    column = columns.get("split")
+    if column is None:
+        return None
+    known = {ALIASES.get(value.lower()) for value in column.values} - {None}
+    if len(column.values) < 2:
+        return None
+    if "train" not in known or len(known) < 2:
+        notes.append(f"column 'split' says {', '.join(column.values[:5])}, not train, valid and test; it is not obeyed")
+        return None
+    given = [ALIASES.get((column.text(row) or "").lower()) for row in range(count)]
+    unknown = sum(name is None for name in given)
+    if unknown:
+        notes.append(f"column 'split' says nothing known of {unknown} clips; they are in no part")
+    return given
+
+
+def _complete(
+    given: Sequence[PartName | None], groups: Sequence[str], seed: int, notes: list[str]
+) -> dict[PartName, np.ndarray]:
+    """Take the parts that a column names, and draw the missing ones from its training part."""
+    rows = {name: np.flatnonzero(np.array([one == name for one in given])) for name in PARTS}
+    missing: list[PartName] = [name for name in PARTS[1:] if not len(rows[name])]
+    if not missing:
+        return rows
+    train = rows["train"]
+    if len({groups[row] for row in train.tolist()}) < len(missing) + 1:
+        notes.append(f"the training part has too few groups to draw {' and '.join(missing)} from; they hear its sounds")
+        return rows | dict.fromkeys(missing, train)
+    return rows | _draw(train, groups, ("train", *missing), seed)
+
+
+def _draw(rows: np.ndarray, groups: Sequence[str], names: Sequence[PartName], seed: int) -> dict[PartName, np.ndarray]:
+    """Deal out rows by group: a tenth of the groups to each part but the first, which gets the rest."""
+    order = sorted({groups[row] for row in rows.tolist()}, key=lambda group: (seed_of(seed, "split", group), group))
+    tenth = max(1, round(len(order) / 10))
+    owner: dict[str, PartName] = {}
+    for place, group in enumerate(order):
+        turn = place // tenth
+        owner[group] = tuple(reversed(names))[turn] if turn < len(names) - 1 else names[0]
+    return {
+        name: np.array([row for row in rows.tolist() if owner[groups[row]] == name], dtype=np.int64) for name in names
+    }
+
+
+def _blocks(frames: np.ndarray, gap: int, seed: int) -> dict[PartName, Part] | None:
+    """Cut recordings into contiguous blocks; where two parts meet, the earlier block ends a gap before."""
+    found: dict[PartName, list[tuple[int, int, int]]] = {name: [] for name in PARTS}
+    for row, total in enumerate(frames.tolist()):
+        size = total // BLOCKS
+        if size < (LEAST_WINDOWS + 1) * gap or size < 1:
+            return None
+        order = sorted(range(BLOCKS), key=lambda block: seed_of(seed, "block", row, block))
+        owner: dict[int, PartName] = {order[0]: "test", order[1]: "valid"}
+        first = 0
+        for block in range(BLOCKS):
+            part = owner.get(block, "train")
+            if block + 1 < BLOCKS and owner.get(block + 1, "train") == part:
+                continue
+            last = block + 1 == BLOCKS
+            stop = total if last else (block + 1) * size - gap
+            found[part].append((row, first * size, stop - first * size))
+            first = block + 1
+    return {name: _part(pieces) for name, pieces in found.items()}
+
+
+def _part(pieces: Sequence[tuple[int, int, int]]) -> Part:
+    table = np.array(pieces, dtype=np.int64).reshape(-1, 3)
+    return Part(table[:, 0], table[:, 1], table[:, 2])
+
+
+def _whole(rows: np.ndarray, frames: np.ndarray) -> Part:
+    return Part(rows, np.zeros(len(rows), dtype=np.int64), frames[rows])
+
+
+def _rows(parts: Mapping[PartName, np.ndarray], frames: np.ndarray) -> dict[PartName, Part]:
+    return {name: _whole(parts[name], frames) for name in PARTS}
+
+
+def undivided(corpus: SoundCorpus | ImageCorpus) -> Split:
+    """Return a corpus as it is: every part is all of it."""
+    images = isinstance(corpus, ImageCorpus)
+    count = len(corpus.images) if images else len(corpus.clips)
+    frames = np.zeros(count, dtype=np.int64) if images else corpus.clips.frames
+    return Split("none", 0, _rows({name: np.arange(count) for name in PARTS}, frames), ())

@@ -1,0 +1,290 @@
+r"""Likelihoods p(x | parameters): how a decoder's raw output becomes a distribution in the units of x.
+
+Letters: x data, m standardised mean, s standardised scale, ``mean`` and ``scale`` the units
+(:class:`latentscape.dist.units.Affine`), D values an item.
+
+.. math:: x = \text{mean} + \text{scale} \cdot (m + s \varepsilon), \qquad
+          \log p(x) = \sum_i \log f(\varepsilon_i) - \log s_i - \log \text{scale}_i
+
+with f normal or Laplace. The six choices of s:
+
+=========  ===========================================================================================================
+fixed      the configured ``value``
+scalar     one learnt number
+feature    one learnt number for every entry of x's leading axis (a frequency bin, a channel)
+item       the decoder emits one number an item
+element    the decoder emits one number for every value of x
+optimal    the maximum-likelihood scale (sigma-VAE, Rybkin et al. 2021, eq. 6): the root mean square (normal) or mean
+           absolute (Laplace) residual, over the whole batch in training, over a running average of batches afterwards
+=========  ===========================================================================================================
+
+Scales are in standardised units and never below ``least``, a stated bound (a decoder that fits one value exactly would
+otherwise have unbounded density). With ``lower``, in the units of x, the mean stays above a floor that the data are
+known to have: in standardised units :math:`m = l + \operatorname{softplus}(r - l)`, r the raw output, l the floor.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from typing import Annotated, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+from torch.distributions import Bernoulli, Categorical, Distribution, Independent
+
+from latentscape.core.config import Record
+from latentscape.core.distributed import mean_over_processes
+from latentscape.core.errors import ConfigError, LikelihoodError
+from latentscape.dist.diagonal import Diagonal, DiagonalLaplace, DiagonalNormal
+from latentscape.dist.units import Affine
+
+Scale = Literal["fixed", "scalar", "feature", "item", "element", "optimal"]
+
+
+class _ContinuousConfig(Record):
+    scale: Scale = "optimal"
+    value: float = Field(1.0, gt=0)
+    """The fixed scale, or where a learnt one starts; in standardised units."""
+    least: float = Field(1e-3, ge=0)
+    """Bound of learnt and optimal scales; in standardised units."""
+    lower: float | None = None
+    """A floor of the data in the units of x, such as -80 (dB); the mean stays above it."""
+
+
+class GaussianConfig(_ContinuousConfig):
+    """Normal; ``scale`` is the standard deviation's form (the module lists them)."""
+
+    kind: Literal["gaussian"] = "gaussian"
+
+
+class LaplaceConfig(_ContinuousConfig):
+    """Laplace; ``scale`` is the mean absolute deviation's form (the module lists them)."""
+
+    kind: Literal["laplace"] = "laplace"
+
+
+class BernoulliConfig(Record):
+    """Independent bits; x is 0 or 1."""
+
+    kind: Literal["bernoulli"] = "bernoulli"
+
+
+class CategoricalConfig(Record):
+    """Independent codes, such as mu-law's 256; x is int64 in ``[0, levels)``."""
+
+    kind: Literal["categorical"] = "categorical"
+    levels: int = Field(256, ge=2)
+
+
+LikelihoodConfig = Annotated[
+    GaussianConfig | LaplaceConfig | BernoulliConfig | CategoricalConfig, Field(discriminator="kind")
+]
+
+
+class Likelihood(nn.Module, ABC):
+    """A row of the decoder's table.
+
+    A decoder emits ``outputs`` numbers an item: ``channels`` for every value of x, then ``items`` for the item.
+
+    Attributes:
+        event_shape: shape of one x.
+        units: what maps x to the standardised values that networks see. Continuous likelihoods use the units they are
+            given; the discrete ones have their own, since their values mean nothing but themselves.
+    """
+
+    channels: int = 1
+    items: int = 0
+
+    def __init__(self, event_shape: tuple[int, ...], units: Affine) -> None:
+        super().__init__()
+        self.event_shape = event_shape
+        self.units = units
+
+    @property
+    def outputs(self) -> int:
+        """Numbers a decoder emits for an item."""
+        return self.channels * math.prod(self.event_shape) + self.items
+
+    @abstractmethod
+    def forward(self, raw: Tensor) -> Distribution:
+        """Turn raw outputs ``[b, outputs]`` into p(x), batch ``[b]``, in the units of x."""
+
+    def observe(self, p: Distribution, x: Tensor) -> Distribution:
+        """Return p with what is estimated from data set to its estimate on x ``[b, *event]`` (training only)."""
+        return p
+
+    @abstractmethod
+    def _reason(self, x: Tensor) -> str | None:
+        """Say what this likelihood needs, where x is not that."""
+
+    def check(self, x: Tensor) -> None:
+        """Refuse data that this likelihood can't describe.
+
+        Raises:
+            LikelihoodError: what arrived and what is needed.
+        """
+        if tuple(x.shape[1:]) != self.event_shape:
+            raise LikelihoodError(
+                f"data have shape {tuple(x.shape[1:])} an item, the likelihood expects {self.event_shape}"
+            )
+        if x.is_floating_point() and not bool(x.isfinite().all()):
+            raise LikelihoodError("data hold NaN or infinity; no likelihood can describe them")
+        reason = self._reason(x)
+        if reason is not None:
+            low, high = x.min().item(), x.max().item()
+            raise LikelihoodError(f"data lie between {low:.6g} and {high:.6g} ({x.dtype}), but {reason}")
+
+
+class Continuous(Likelihood):
+    """Normal or Laplace (see the module)."""
+
+    running: Tensor
+    batches: Tensor
+
+    def __init__(self, config: GaussianConfig | LaplaceConfig, event_shape: tuple[int, ...], units: Affine) -> None:
+        super().__init__(event_shape, units)
+        self.config = config
+        self.family: type[Diagonal] = DiagonalNormal if isinstance(config, GaussianConfig) else DiagonalLaplace
+        self.power = 2 if isinstance(config, GaussianConfig) else 1
+        self.channels = 2 if config.scale == "element" else 1
+        self.items = 1 if config.scale == "item" else 0
+        self._axes = tuple(range(-len(event_shape), 0))
+        excess = config.value - config.least
+        if excess <= 0:
+            raise ConfigError(f"likelihood.value: got {config.value:g}, expected more than least = {config.least:g}")
+        # An emitted scale is softplus(raw + start) + least: the configured value where the raw output is 0.
+        self._start = math.log(math.expm1(excess))
+        match config.scale:
+            case "scalar":
+                self.log_excess = nn.Parameter(torch.full((), math.log(excess)))
+            case "feature":
+                shape = (event_shape[0], *[1] * (len(event_shape) - 1))
+                self.log_excess = nn.Parameter(torch.full(shape, math.log(excess)))
+            case "optimal":
+                self.register_buffer("running", torch.tensor(config.value**self.power))
+                self.register_buffer("batches", torch.tensor(0.0))
+
+    def forward(self, raw: Tensor) -> Diagonal:
+        """Turn raw outputs ``[b, outputs]`` into p(x) in the units of x."""
+        values = math.prod(self.event_shape)
+        m = (raw[:, :values] if raw.shape[1] > values else raw).reshape(-1, *self.event_shape)
+        if self.config.lower is not None:
+            low = (self.config.lower - self.units.mean) / self.units.scale
+            m = low + F.softplus(m - low)
+        return self.family(
+            self.units.restore(m), self._scale(raw[:, values:]) * self.units.scale, len(self.event_shape)
+        )
+
+    def _scale(self, raw: Tensor) -> Tensor:
+        """Return s, standardised, broadcastable to ``[b, *event]``; ``raw`` is what follows the means."""
+        match self.config.scale:
+            case "fixed":
+                return self.units.scale.new_full((), self.config.value)
+            case "scalar" | "feature":
+                return self.log_excess.exp() + self.config.least
+            case "item":
+                return self._emitted(raw).reshape(-1, *[1] * len(self.event_shape))
+            case "element":
+                return self._emitted(raw).reshape(-1, *self.event_shape)
+            case "optimal":
+                return self._root(self.running)
+
+    def _emitted(self, raw: Tensor) -> Tensor:
+        return F.softplus(raw + self._start) + self.config.least
+
+    def _root(self, moment: Tensor) -> Tensor:
+        """Return the scale of a mean power of residuals, kept off zero by ``least``."""
+        moment = moment + self.config.least**self.power
+        return moment.sqrt() if self.power == 2 else moment
+
+    def observe(self, p: Distribution, x: Tensor) -> Distribution:
+        r"""Set an optimal scale to its maximum-likelihood value on this batch, of all processes.
+
+        The scale is held constant for the gradient: at its optimum, :math:`\partial \log p / \partial s = 0`, so the
+        gradient of the batch's mean is the same (the envelope theorem). A running average is kept for evaluation.
+        """
+        if self.config.scale != "optimal" or not self.training:
+            return p
+        assert isinstance(p, Diagonal)
+        with torch.no_grad():
+            residual = (x - p.loc) / self.units.scale
+            moment = residual.square().mean() if self.power == 2 else residual.abs().mean()
+            moment = mean_over_processes(moment)
+            self.batches += 1
+            self.running.lerp_(moment, torch.clamp(1 / self.batches, min=0.01))
+        return p.rescaled(self._root(moment) * self.units.scale)
+
+    def _reason(self, x: Tensor) -> str | None:
+        name = self.config.kind
+        if not x.is_floating_point():
+            return (
+                f"a {name} likelihood needs real numbers, since the density of codes means nothing; use 'categorical'"
+            )
+        if self.config.lower is not None and x.min() < self.config.lower - 1e-3:
+            return f"the {name} likelihood was told that nothing lies below lower = {self.config.lower:g}"
+        return None
+
+
+class Bits(Likelihood):
+    """Independent Bernoulli variables; raw outputs are logits."""
+
+    def __init__(self, config: BernoulliConfig, event_shape: tuple[int, ...], units: Affine | None = None) -> None:
+        super().__init__(event_shape, Affine(event_shape, 0.5, 0.5))
+
+    def forward(self, raw: Tensor) -> Distribution:
+        """Turn logits ``[b, outputs]`` into p(x)."""
+        logits = raw.reshape(-1, *self.event_shape)
+        return Independent(Bernoulli(logits=logits, validate_args=False), len(self.event_shape), validate_args=False)
+
+    def _reason(self, x: Tensor) -> str | None:
+        if bool(((x == 0) | (x == 1)).all()):
+            return None
+        share = 100 * float(((x != 0) & (x != 1)).float().mean())
+        return (
+            f"a bernoulli likelihood needs every value to be 0 or 1 ({share:.0f} % are not): "
+            "binarise images, and use 'gaussian' or 'laplace' for sound and grey levels"
+        )
+
+
+class _Codes(Categorical):
+    """A categorical without a mean (torch's is NaN): :func:`latentscape.dist.conditional.point` then takes its mode."""
+
+    @property
+    def mean(self) -> Tensor:
+        raise NotImplementedError
+
+
+class Codes(Likelihood):
+    """Independent categorical variables; networks see codes scaled to [-1, 1]."""
+
+    def __init__(self, config: CategoricalConfig, event_shape: tuple[int, ...], units: Affine | None = None) -> None:
+        half = (config.levels - 1) / 2
+        super().__init__(event_shape, Affine(event_shape, half, half))
+        self.levels = config.levels
+        self.channels = config.levels
+
+    def forward(self, raw: Tensor) -> Distribution:
+        """Turn logits ``[b, outputs]``, levels before values, into p(x)."""
+        logits = raw.reshape(-1, self.levels, *self.event_shape).movedim(1, -1)
+        return Independent(_Codes(logits=logits, validate_args=False), len(self.event_shape), validate_args=False)
+
+    def _reason(self, x: Tensor) -> str | None:
+        if x.is_floating_point():
+            return "a categorical likelihood needs int64 codes, such as those of the 'mulaw' representation"
+        if x.min() < 0 or x.max() >= self.levels:
+            return f"a categorical likelihood of {self.levels} levels needs codes from 0 to {self.levels - 1}"
+        return None
+
+
+_TABLE: dict[type[Record], type[Any]] = {
+    GaussianConfig: Continuous,
+    LaplaceConfig: Continuous,
+    BernoulliConfig: Bits,
+    CategoricalConfig: Codes,
+}
+
+
+def build_likelihood(config: Record, event_shape: tuple[int, ...], units: Affine) -> Likelihood:
+    """Return the likelihood that a record describes."""
+    return _TABLE[type(config)](config, event_shape, units)

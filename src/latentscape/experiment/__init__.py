@@ -1,0 +1,18 @@
+"""The one place that joins: configuration and corpus -> loop -> verdict -> map -> page."""
+
+from latentscape.experiment.card import Card, card
+from latentscape.experiment.config import RunConfig, resolve
+from latentscape.experiment.evaluate import Figures, evaluate
+from latentscape.experiment.examine import examine
+from latentscape.experiment.finish import Summary, finish
+from latentscape.experiment.run import Request, Say, train
+
+__all__ = ["Card", "Figures", "Request", "RunConfig", "Summary", "card", "evaluate", "examine", "resolve", "run_experiment"]
+
+
+def run_experiment(request: Request, say: Say) -> Summary:
+    """Train and, unless it was interrupted, finish a run."""
+    outcome = train(request, say)
+    if outcome.reason == "interrupted":
+        return Summary(request.run, outcome)
+    return finish(request.run, outcome, say, request.device)

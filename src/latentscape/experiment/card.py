@@ -1,0 +1,82 @@
+"""The card of a run: what it is, how it went, what it is worth."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latentscape.core.storage import load_json
+from latentscape.instrument.instrument import Instrument
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of a run.
+
+    Attributes:
+        run: its folder.
+        facts: ``run.json``.
+        config: ``config.json``.
+        verdict: ``verdict.json``; empty where the run was not finished.
+        axes: for each principal axis its deviation and how far clips lie along it.
+    """
+
+    run: Path
+    facts: dict[str, Any]
+    config: dict[str, Any]
+    verdict: dict[str, Any]
+    axes: tuple[tuple[float, float, float], ...]
+
+    def lines(self) -> list[str]:
+        """Return the card, a line each."""
+        facts, model = self.facts, self.config["model"]
+        representation = (self.config["representation"] or {"kind": "images"})["kind"]
+        window = self.config["window"]
+        lines = [
+            f"{self.run}: {model['kind']} with {model['latent']} latents over {representation}, recipe {facts['recipe']}",
+            f"window {window['length']}, hop {window['hop']}; objective {self.config['objective']['kind']}",
+            f"learnt from {facts['source']}, seed {facts['seed']}, started {facts['started']}",
+        ]
+        if "outcome" in facts:
+            lines.append(
+                f"{facts['outcome']} after {facts['steps']} steps in {facts['seconds']:.0f} s "
+                f"on {facts['device']} ({facts['threads']} threads, {facts['precision']})"
+            )
+        else:
+            lines.append("not finished; go on with `latentscape train ... --resume`")
+        if self.verdict:
+            lines += ["", *self.verdict["lines"], ""]
+            numbers = self.verdict["figures"]["numbers"]
+            lines += [f"  {name:24} {value['value']:.4g} {value['unit']}".rstrip() for name, value in numbers.items()]
+        if self.axes:
+            lines += ["", "principal axes of the corpus (deviation, from, to):"]
+            lines += [f"  {i:3}  {s:6.2f} {a:7.2f} {b:7.2f}" for i, (s, a, b) in enumerate(self.axes[:16])]
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "run": str(self.run),
+            **self.facts,
+            "config": self.config,
+            "verdict": self.verdict,
+            "axes": [{"deviation": s, "from": a, "to": b} for s, a, b in self.axes],
+        }
+
+
+def card(run: Path) -> Card:
+    """Read the card of a run.
+
+    Raises:
+        StorageError: a file is missing, damaged or of a newer format.
+    """
+    facts, config = load_json(run / "run.json"), load_json(run / "config.json")
+    verdict = run / "verdict.json"
+    axes: tuple[tuple[float, float, float], ...] = ()
+    if (run / "weights.safetensors").exists() and (run / "map.json").exists():
+        chart = Instrument.load(run, "cpu").chart
+        places = chart.project(chart.clips, len(chart.axes))
+        axes = tuple(
+            (float(s), float(column.min()), float(column.max()))
+            for s, column in zip(chart.spread, places.T, strict=True)
+        )
+    return Card(run, facts, config, load_json(verdict) if verdict.exists() else {}, axes)

@@ -1,0 +1,88 @@
+"""The whole configuration of a run, and how a recipe, the shell's changes and the corpus become one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from latentscape.core.config import assignment, merge, parse
+from latentscape.core.errors import ConfigError, UsageError
+from latentscape.data.corpus import SoundCorpus, SourceOptions
+from latentscape.data.examples import DataConfig
+from latentscape.recipes import load_recipe
+from latentscape.registry import SpaceConfig
+from latentscape.train.config import TrainConfig
+
+
+class RunConfig(SpaceConfig):
+    """What a run is made of, how its data are cut, and how it is trained: all of ``config.json``.
+
+    Attributes:
+        source: how the source is read.
+        data: how it is split, augmented and cut into batches.
+        train: how the model is trained.
+    """
+
+    source: SourceOptions = SourceOptions()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+
+
+def resolve(recipe: str, sets: Sequence[str], changes: dict[str, Any] | None = None) -> RunConfig:
+    """Return a recipe's configuration with changes laid over it.
+
+    Args:
+        recipe: its name.
+        sets: ``key=value`` texts of the shell; the last one wins.
+        changes: nested values that the shell's own options stand for.
+
+    Raises:
+        UsageError: the recipe is unknown.
+        ConfigError: a key or value is wrong; its full path is named.
+    """
+    values = load_recipe(recipe).values
+    for change in [*map(assignment, sets), changes or {}]:
+        values = merge(values, change)
+    return parse(RunConfig, values, f"recipe {recipe}")
+
+
+def fit_to(config: RunConfig, corpus: Any) -> RunConfig:
+    """Return the configuration with what only the corpus knows: its sample rate.
+
+    Raises:
+        ConfigError: the recipe is for sounds and the corpus holds images, or the reverse; or the rates differ.
+    """
+    sounds = isinstance(corpus, SoundCorpus)
+    if sounds != (config.representation is not None):
+        has, needs = ("sounds", "images") if sounds else ("images", "sounds")
+        raise ConfigError(f"{corpus.name} holds {has}, but the recipe is for {needs}; see `latentscape recipes`")
+    if not sounds or config.representation is None:
+        return config
+    rate = config.representation.sample_rate
+    if rate is not None and rate != corpus.sample_rate:
+        raise ConfigError(
+            f"representation.sample_rate: got {rate} Hz, but the sounds are read at {corpus.sample_rate} Hz; "
+            f"leave it out, or add --rate {rate}"
+        )
+    representation = config.representation.model_copy(update={"sample_rate": corpus.sample_rate})
+    return config.model_copy(update={"representation": representation})
+
+
+def source_options(rate: int | None, channels: str, labels: str | None) -> SourceOptions:
+    """Return how the shell's options say that a source is read."""
+    return parse(SourceOptions, {"sample_rate": rate, "channels": channels, "pattern": labels}, "options")
+
+
+def changes_on_resume(sets: Sequence[str], recipe: str | None) -> dict[str, Any]:
+    """Return the changes that a resumed run may take from the shell: those of its training.
+
+    Raises:
+        UsageError: another recipe, or a change of something else than ``train``.
+    """
+    if recipe is not None:
+        raise UsageError("--resume goes on with the run's own recipe; leave --recipe out")
+    changes: dict[str, Any] = {}
+    for text in sets:
+        change = assignment(text)
+        if set(change) != {"train"}:
+            raise UsageError(f"--resume can only change train.*, got --set {text}")
+        changes = merge(changes, change)
+    return changes

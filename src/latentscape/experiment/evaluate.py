@@ -1,0 +1,196 @@
+r"""Every measure that applies to a run, beside the best linear model on the same data.
+
+Letters: x items, d latent width, W principal directions.
+
+The linear baseline is probabilistic PCA with as many latents as the model, fitted on the same training batches
+(augmentation included), its reconstruction the orthogonal projection onto its directions,
+:math:`\hat x = \mu + W (W^\top W)^{-1} W^\top (x - \mu)`: the best that any linear auto-encoder can do in squared error.
+Both reconstructions are kept above the representation's floor, which both know.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from latentscape.core.errors import UsageError
+from latentscape.data.corpus import Clip
+from latentscape.data.examples import Examples
+from latentscape.data.sounds import SoundExamples
+from latentscape.data.sources import open_source
+from latentscape.data.split import PARTS, PartName, undivided
+from latentscape.experiment.run import build_examples, open_run
+from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.windows import Joiner
+from latentscape.measure.latent import examine
+from latentscape.measure.measure import Number
+from latentscape.measure.reconstruction import FeatureDistance, LogSpectralDistance, SignalToNoise
+from latentscape.models.bounds import iw_bound
+from latentscape.models.linear import Ppca, PpcaConfig
+from latentscape.models.model import LatentModel
+from latentscape.signal.stft import LogStft
+
+BATCH = 1024
+PPCA_ITEMS = 100_000
+PPCA_WIDTH = 4096
+LIKELIHOOD_ITEMS = 10_000
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Named numbers with units, and what they are of."""
+
+    about: str
+    numbers: dict[str, Number]
+
+    def lines(self) -> list[str]:
+        """Return a line a number."""
+        return [self.about, *(f"  {name:24} {number}" for name, number in self.numbers.items())]
+
+    def to_json(self) -> dict[str, object]:
+        """Return plain data."""
+        numbers = {name: {"value": n.value, "unit": n.unit} for name, n in self.numbers.items()}
+        return {"about": self.about, "numbers": numbers}
+
+
+def evaluate(run: Path, source: str | None = None, *, part: PartName = "test", samples: int = 0, device: str = "auto") -> Figures:
+    """Measure a run on a part of its own corpus, or on all of another source.
+
+    Args:
+        run: the run folder.
+        source: other sounds or images; ``None`` takes the run's own.
+        part: train, valid or test, of the run's own corpus.
+        samples: importance samples K of the likelihood; 0 leaves it out.
+        device: where to compute.
+    """
+    if part not in PARTS:
+        raise UsageError(f"--part got '{part}', expected one of {', '.join(PARTS)}")
+    instrument = Instrument.load(run, device)
+    prepared = open_run(run)
+    heard = prepared.examples
+    if source is not None:
+        options = prepared.config.source.model_copy(update={"sample_rate": getattr(prepared.corpus, "sample_rate", None)})
+        corpus = open_source(source, options)
+        # labels of another corpus have other codes, so they count as unknown
+        heard, part = build_examples(prepared.config, corpus, undivided(corpus)), "test"
+    with prepared.examples, heard:
+        numbers = measure(instrument, heard, part, train=prepared.examples, samples=samples)
+        items = heard.count(part)
+    return Figures(f"{run.name}, {source or part + ' part'} ({items} items):", numbers)
+
+
+def measure(
+    instrument: Instrument, examples: Examples, part: PartName, *, train: Examples, samples: int = 0, clips: int | None = None
+) -> dict[str, Number]:
+    """Return all numbers of an instrument on a part of some examples; ``clips`` bounds how many sounds are synthesised."""
+    model = instrument.model
+    numbers = examine(model, moved(examples.held(part, BATCH, 50_000), instrument.device)).numbers()
+    if samples:
+        numbers |= likelihood(model, examples, part, samples, instrument.device)
+    if isinstance(examples, SoundExamples):
+        baseline = linear_baseline(model, train)
+        numbers |= sound_figures(instrument, examples, part, baseline, clips)
+    return numbers
+
+
+def moved(batches: Iterator, device: torch.device) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """Move batches to a device."""
+    for x, context in batches:
+        yield x.to(device), {name: value.to(device) for name, value in context.items()}
+
+
+def likelihood(
+    model: LatentModel, examples: Examples, part: PartName, samples: int, device: torch.device
+) -> dict[str, Number]:
+    """Return the importance-weighted negative log-likelihood and its standard error over items, nats."""
+    bounds = [
+        iw_bound(model, x, context, samples=samples)
+        for x, context in moved(examples.held(part, 200, LIKELIHOOD_ITEMS), device)
+    ]
+    values = -torch.cat(bounds).double()
+    error = float(values.std() / math.sqrt(len(values)))
+    return {f"nll_k{samples}": Number(float(values.mean()), "nats"), f"nll_k{samples}_error": Number(error, "nats")}
+
+
+def linear_baseline(model: LatentModel, train: Examples) -> Callable[[Tensor], Tensor] | None:
+    """Return x -> its best linear reconstruction; ``None`` where x is too wide, or too rare, for it."""
+    width = math.prod(train.event_shape)
+    latent = sum(math.prod(shape) for shape in model.latent_shapes)
+    if width > PPCA_WIDTH or latent >= width or train.count("train") <= 2 * latent:
+        return None
+    steps = -(-PPCA_ITEMS // BATCH)
+    batches = (train.batch(step * 10, BATCH)[0].float() for step in range(steps))
+    ppca = Ppca(PpcaConfig(latent=latent), train.event_shape).fit(batches)
+    basis = torch.linalg.qr(ppca.loadings.detach().double()).Q
+    mean = ppca.mean.detach().double()
+
+    def project(x: Tensor) -> Tensor:
+        flat = x.flatten(1).double() - mean
+        return (mean + flat @ basis @ basis.T).float().reshape(x.shape)
+
+    return project
+
+
+def sound_figures(
+    instrument: Instrument,
+    examples: SoundExamples,
+    part: PartName,
+    baseline: Callable[[Tensor], Tensor] | None,
+    most: int | None,
+) -> dict[str, Number]:
+    """Compare sounds with their reconstructions: as features where these are levels in dB, and as sound.
+
+    Every way back to sound uses the same inversion; ``round_trip`` is what that inversion alone costs.
+    """
+    representation = examples.representation
+    spectral, features_distance, ratio = LogSpectralDistance(), FeatureDistance(), SignalToNoise()
+    sums: dict[str, list[float]] = {}
+
+    def note(name: str, value: float, weight: float) -> None:
+        total = sums.setdefault(name, [0.0, 0.0])
+        total[0] += value * weight
+        total[1] += weight
+
+    for clip in chosen(examples.split.clips(examples.corpus, part), most):
+        wave = torch.from_numpy(examples.corpus.wave(clip).copy())
+        if not bool(wave.any()):
+            continue
+        x = instrument.windows(wave)
+        frames = representation.frames(wave.shape[1])
+        found = {"model": instrument.decode(instrument.encode(wave))[:, :frames]}
+        truth = _joined(instrument, x)[:, :frames]
+        if baseline is not None:
+            linear = _joined(instrument, baseline(x.float()))[:, :frames]
+            found["linear"] = linear if representation.floor is None else linear.clamp_min(representation.floor)
+        if isinstance(representation, LogStft):
+            for kind, value in found.items():
+                note(f"lsd_features_{kind}", features_distance.metric(truth, value), frames)
+        for kind, value in {**found, "round_trip": truth}.items():
+            sound = representation.synthesise(value[None], wave.shape[1])[0]
+            note(f"lsd_sound_{kind}", spectral.metric(wave, sound), frames)
+            if not representation.drops_phase:
+                note(f"snr_{kind}", ratio.metric(wave, sound), frames)
+    numbers = {name: Number(total / weight, "dB") for name, (total, weight) in sums.items()}
+    for what in ("lsd_features", "lsd_sound"):
+        if f"{what}_linear" in numbers:
+            ratio = numbers[f"{what}_model"].value / numbers[f"{what}_linear"].value
+            numbers[f"{what}_ratio"] = Number(ratio, "")
+    return numbers
+
+
+def _joined(instrument: Instrument, windows: Tensor) -> Tensor:
+    """Join windows ``[m, *event]`` to features ``[f, t]``, as the instrument does."""
+    joiner = Joiner(instrument.window.length, instrument.step)
+    rest = [part for part in (joiner.push(windows), joiner.flush()) if part is not None]
+    return torch.cat(rest, 1)
+
+
+def chosen(clips: Iterator[Clip], most: int | None) -> list[Clip]:
+    """Return at most so many clips, spread evenly."""
+    found = list(clips)
+    if most is None or len(found) <= most:
+        return found
+    return [found[index * len(found) // most] for index in range(most)]

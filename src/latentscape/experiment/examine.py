@@ -1,0 +1,47 @@
+"""The doctor: what is in a source, and which recipe fits it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from latentscape.data.examine import Examination
+from latentscape.data.examine import examine as look_into
+from latentscape.experiment.config import source_options
+from latentscape.recipes import load_recipe
+
+
+@dataclass(frozen=True)
+class Report:
+    """An examination and the recipe that fits.
+
+    Attributes:
+        examination: what was found.
+        recipe: name of the recipe.
+    """
+
+    examination: Examination
+    recipe: str
+
+    def lines(self) -> list[str]:
+        """Return the report, a line each."""
+        title = load_recipe(self.recipe).title
+        source = self.examination.source
+        quoted = f"'{source}'" if any(c in source for c in " '\"()&;") else source
+        advice = [f"recipe: {self.recipe}, {title}", f"next: latentscape train {quoted} --run runs/mine"]
+        return [*self.examination.lines(), *advice]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return self.examination.to_json() | {"recipe": self.recipe}
+
+
+def examine(source: str, *, rate: int | None = None, channels: str = "mean", labels: str | None = None) -> Report:
+    """Read a source once and say what will be used of it, what will not, and why."""
+    found = look_into(source, source_options(rate, channels, labels))
+    return Report(found, suggest(found.kind, source))
+
+
+def suggest(kind: str, source: str) -> str:
+    """Return the recipe that fits: spectral frames for sounds of any kind, an image VAE for images."""
+    if kind == "images":
+        return "images"
+    return "sines" if source == "sines" else "frames"

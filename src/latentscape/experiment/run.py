@@ -1,0 +1,303 @@
+"""From a source to a trained run: the one place where corpus, model, objective and loop are joined.
+
+Nothing is written before everything that can be checked has been: recipe, source, split, shapes, and whether the
+likelihood can describe the data. Every process of a distributed run opens the run folder by path (:class:`Work`).
+"""
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from latentscape.core.config import merge, parse
+from latentscape.core.errors import StorageError, UsageError
+from latentscape.core.random import seeded
+from latentscape.core.storage import load_json, save_json
+from latentscape.data.corpus import ImageCorpus, SoundCorpus
+from latentscape.data.examples import Batch, Examples
+from latentscape.data.images import ImageExamples
+from latentscape.data.sounds import SoundExamples, gap_samples
+from latentscape.data.sources import open_source
+from latentscape.data.split import Split, restore, split_corpus
+from latentscape.experiment.config import RunConfig, changes_on_resume, fit_to, resolve, source_options
+from latentscape.experiment.examine import suggest
+from latentscape.instrument.instrument import FORMAT
+from latentscape.models.model import LatentModel, Model, Objective, Step
+from latentscape.registry import build_model, build_objective, build_representation
+from latentscape.train.loop import Outcome, fit
+from latentscape.train.process import launch
+
+SPLIT_SEED = 0
+"""Splits do not vary with the seed of a run, so that runs of several seeds are compared on the same test part."""
+VALIDATION_BYTES = 48_000_000
+VALIDATION_ITEMS = 4096
+LATE = 2**40
+"""A step past any warm-up: validation weighs its terms as the end of training does."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the shell was asked to train; see ``latentscape train --help``."""
+
+    source: str
+    run: Path
+    recipe: str | None = None
+    sets: tuple[str, ...] = ()
+    minutes: float | None = None
+    resume: bool = False
+    overwrite: bool = False
+    device: str = "auto"
+    devices: int = 1
+    seed: int = 0
+    rate: int | None = None
+    channels: str = "mean"
+    labels: str | None = None
+
+    def changes(self, *, resumed: bool = False) -> dict[str, Any]:
+        """Return the configuration values that the options stand for; a resumed run keeps its own."""
+        if resumed:
+            return {}
+        train: dict[str, Any] = {"seed": self.seed, "accelerator": self.device, "devices": self.devices}
+        if self.minutes is not None:
+            train["minutes"] = self.minutes
+        source = source_options(self.rate, self.channels, self.labels)
+        return {"train": train, "source": source.model_dump()}
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Everything that training needs, opened and joined."""
+
+    config: RunConfig
+    corpus: SoundCorpus | ImageCorpus
+    split: Split
+    examples: Examples
+    model: LatentModel
+    objective: Objective
+
+
+def build_examples(
+    config: RunConfig, corpus: SoundCorpus | ImageCorpus, split: Split, conditions: Sequence[str] = ()
+) -> Examples:
+    """Return what training and evaluation see of a corpus."""
+    seed = config.train.seed
+    if isinstance(corpus, ImageCorpus):
+        return ImageExamples(corpus, split, config.data, seed=seed, conditions=conditions)
+    representation = build_representation(config.representation)
+    return SoundExamples(
+        corpus, split, representation, config.window, config.data, seed=seed, conditions=conditions
+    )
+
+
+def join(config: RunConfig, corpus: SoundCorpus | ImageCorpus, split: Split) -> Prepared:
+    """Build examples, model and objective, and ask the model whether it can describe the data.
+
+    Raises:
+        ConfigError: parts that don't fit each other.
+        LikelihoodError: the likelihood can't describe the data.
+    """
+    seed = config.train.seed
+    examples = build_examples(config, corpus, split, getattr(config.model, "condition", ()))
+    vocabulary = {name: len(values) for name, values in examples.vocabulary.items()}
+    with seeded(seed, "weights"):
+        model = build_model(config.model, examples.event_shape, vocabulary, examples.units())
+        objective = build_objective(config.objective, model)
+    model.check(*examples.batch(0, config.train.batch_size))
+    return Prepared(config, corpus, split, examples, model, objective)
+
+
+def open_run(run: Path) -> Prepared:
+    """Open a run folder's corpus, split and (untrained) model again."""
+    config = parse(RunConfig, load_json(run / "config.json"), f"{run / 'config.json'}")
+    facts = load_json(run / "run.json")
+    corpus = open_source(facts["source"], config.source)
+    if corpus.digest != facts["digest"]:
+        raise StorageError(f"{facts['source']} has changed since {run} was made; train a new run on what is there now")
+    return join(config, corpus, restore(load_json(run / "split.json"), corpus))
+
+
+def validation(examples: Examples, objective: Objective, batch_size: int) -> Callable[[Model], Mapping[str, float]]:
+    """Return what is asked of a model between training steps: the objective, at its final weights, on the valid part."""
+    bytes_each = 4 * int(torch.tensor(examples.event_shape).prod())
+    limit = max(batch_size, min(VALIDATION_ITEMS, VALIDATION_BYTES // bytes_each))
+    held: list[Batch] = list(examples.held("valid", batch_size, limit))
+
+    @torch.no_grad()
+    def validate(model: Model) -> dict[str, float]:
+        device = next(model.parameters()).device
+        sums: dict[str, float] = {}
+        total = 0
+        for index, (x, context) in enumerate(held):
+            x, context = x.to(device), {name: value.to(device) for name, value in context.items()}
+            with seeded("validate", index, device=device):
+                loss = objective(model, model.terms(x, context), x, context, LATE)
+            total += len(x)
+            for name, value in {"loss": loss.total, **loss.log}.items():
+                sums[name] = sums.get(name, 0.0) + float(value) * len(x)
+        return {name: value / total for name, value in sums.items()}
+
+    return validate
+
+
+class Work:
+    """Training as every process of a run does it; picklable, since it opens the run by its path."""
+
+    def __init__(self, run: Path, resume: bool, prepared: Prepared | None = None) -> None:
+        self.run, self.resume, self.prepared = run, resume, prepared
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"run": self.run, "resume": self.resume, "prepared": None}
+
+    def __call__(self, fabric: Fabric) -> Outcome:
+        """Train in this process."""
+        prepared = self.prepared or open_run(self.run)
+        config, examples = prepared.config.train, prepared.examples
+        with examples:
+
+            def batches(step: int) -> Batch:
+                return examples.batch(step, config.batch_size, rank=fabric.global_rank, world=fabric.world_size)
+
+            return fit(
+                Step(prepared.model, prepared.objective),
+                batches,
+                validation(examples, prepared.objective, config.batch_size),
+                config,
+                self.run,
+                resume=self.resume,
+                fabric=fabric,
+            )
+
+
+def train(request: Request, say: Say) -> Outcome:
+    """Make or continue a run folder, train, and leave weights, curves and the record of how it went.
+
+    Raises:
+        UsageError: the run exists (or, to resume, does not), or an option does not apply.
+        LatentscapeError: anything else that the request or the data are wrong about.
+    """
+    run = request.run
+    if request.resume:
+        prepared = _resumed(request)
+    else:
+        _require_free(run, request.overwrite)
+        prepared = _prepare(request, say)
+        if run.exists():
+            say(f"kept the old run as {_move_aside(run)}")
+        _lay_down(run, request, prepared)
+    config = prepared.config.train
+    alone = config.devices == 1
+    if not alone:
+        prepared.examples.close()
+    outcome = launch(config, Work(run, request.resume, prepared if alone else None))
+    _record(run, outcome)
+    return outcome
+
+
+def _prepare(request: Request, say: Say) -> Prepared:
+    corpus = open_source(request.source, source_options(request.rate, request.channels, request.labels))
+    recipe = _recipe(request, corpus)
+    if request.recipe is None:
+        say(f"recipe: {recipe} (chosen for {request.source}; see `latentscape recipes {recipe}`)")
+    config = fit_to(resolve(recipe, request.sets, request.changes()), corpus)
+    gap = None
+    if isinstance(corpus, SoundCorpus):
+        gap = gap_samples(build_representation(config.representation), config.window)
+        say(f"{len(corpus.clips)} clips, {corpus.seconds / 60:.1f} min at {corpus.sample_rate} Hz")
+        if corpus.left_out:
+            say(f"{len(corpus.left_out)} files are left out; `latentscape doctor {request.source}` says why")
+    split = split_corpus(corpus, seed=SPLIT_SEED, conditions=getattr(config.model, "condition", ()), gap=gap)
+    for note in split.notes:
+        say(note)
+    return join(config, corpus, split)
+
+
+def _recipe(request: Request, corpus: SoundCorpus | ImageCorpus) -> str:
+    return request.recipe or suggest("images" if isinstance(corpus, ImageCorpus) else "sound", request.source)
+
+
+def _resumed(request: Request) -> Prepared:
+    run = request.run
+    if not (run / "run.json").exists():
+        raise UsageError(f"{run} holds no run to resume; leave --resume out to start one")
+    if load_json(run / "run.json")["source"] != _absolute(request.source):
+        raise UsageError(f"{run} was trained on {load_json(run / 'run.json')['source']}, got {request.source}")
+    changes = changes_on_resume(request.sets, request.recipe)
+    if request.minutes is not None:
+        raise UsageError("--resume obeys the run's own bound; use --set train.max_steps=N to train longer")
+    values = merge(load_json(run / "config.json"), changes)
+    parse(RunConfig, values, "--set")
+    save_json(run / "config.json", values)
+    return open_run(run)
+
+
+def _require_free(run: Path, overwrite: bool) -> None:
+    if not run.exists():
+        return
+    if not run.is_dir() or (any(run.iterdir()) and not (run / "run.json").exists()):
+        raise UsageError(f"{run} exists and is not a run; choose another name")
+    if (run / "run.json").exists() and not overwrite:
+        raise UsageError(f"{run} exists; go on with --resume, or start again with --overwrite (the old one is kept)")
+
+
+def _move_aside(run: Path) -> Path:
+    """Rename a run to ``.old``, or to ``.old2`` and so on where that is taken: nothing is lost."""
+    number = 1
+    while (old := run.with_name(f"{run.name}.old{number if number > 1 else ''}")).exists():
+        number += 1
+    os.rename(run, old)
+    return old
+
+
+def _absolute(source: str) -> str:
+    """Return a source so that it can be found from any folder; the name of a data set stays as it is."""
+    path = Path(source).expanduser()
+    return str(path.resolve()) if path.exists() else source
+
+
+def _lay_down(run: Path, request: Request, prepared: Prepared) -> None:
+    save_json(run / "config.json", prepared.config.model_dump(mode="json"))
+    save_json(run / "labels.json", {name: list(values) for name, values in prepared.examples.vocabulary.items()})
+    save_json(run / "split.json", prepared.split.manifest(prepared.corpus))
+    save_json(
+        run / "run.json",
+        {
+            "format": FORMAT,
+            "source": _absolute(request.source),
+            "digest": prepared.corpus.digest,
+            "recipe": _recipe(request, prepared.corpus),
+            "command": ["latentscape", *sys.argv[1:]],
+            "seed": prepared.config.train.seed,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "packages": {name: version(name) for name in ("latentscape", "torch", "numpy", "librosa", "soxr")},
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "event_shape": list(prepared.examples.event_shape),
+        },
+    )
+
+
+def _record(run: Path, outcome: Outcome) -> None:
+    facts = load_json(run / "run.json")
+    settled = outcome.settled
+    facts |= {
+        "device": settled.device,
+        "threads": settled.threads,
+        "precision": settled.precision,
+        "max_steps": settled.max_steps,
+        "outcome": outcome.reason,
+        "steps": outcome.step,
+        "best_step": outcome.best_step,
+        "seconds": round(outcome.seconds, 1),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    save_json(run / "run.json", facts)

@@ -1,0 +1,236 @@
+"""What a run has to show: its latent map, sounds to hear, pictures, and the page that holds them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from latentscape import __version__
+from latentscape.core.storage import load_json, save_bytes_to
+from latentscape.data.corpus import Clip, Column
+from latentscape.data.examples import Examples
+from latentscape.data.images import ImageExamples
+from latentscape.data.sounds import SoundExamples
+from latentscape.experiment.run import Prepared
+from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.map import LatentMap, latent_map
+from latentscape.measure.latent import Examination
+from latentscape.measure.measure import Number
+from latentscape.report import pictures
+from latentscape.report.items import Commands, Compare, Item, Map, Page, Picture, Section, Sound, Table, Text
+from latentscape.report.style import DARK
+from latentscape.signal import audio
+from latentscape.train.loop import Outcome
+from latentscape.train.verdict import Verdict
+
+MAP_CLIPS = 400
+MAP_SECONDS = 4.0
+MAP_IMAGES = 3000
+WALK_SECONDS = 8.0
+WALKS = {
+    "circle": "around the middle of the corpus, in the plane of its two widest axes",
+    "spiral": "from the middle outwards, three turns",
+    "random_walk": "a smooth stroll over all axes",
+}
+COLOURED_BY = ("instrument", "family", "label", "speaker", "digit", "tag", "folder", "class")
+"""Labels that colour the map, the first that is there."""
+
+
+def chart_of(instrument: Instrument, examples: Examples) -> tuple[LatentMap, list[bool]]:
+    """Return the latent map of training and test items, and which of them are of the test part."""
+    if isinstance(examples, SoundExamples):
+        return _chart_of_sounds(instrument, examples)
+    assert isinstance(examples, ImageExamples)
+    rows = [(row, part == "test") for part in ("train", "test") for row in _some(examples.split.parts[part].rows, MAP_IMAGES)]
+    images = {part: torch.cat([x for x, _ in examples.held(part, 1024, MAP_IMAGES)]) for part in ("train", "test")}
+    codes = torch.cat([instrument.encode(images[part]) for part in ("train", "test")])
+    labels = _labels(examples.corpus.columns, [row for row, _ in rows])
+    return latent_map(codes, labels, names=[f"image {row}" for row, _ in rows]), [test for _, test in rows]
+
+
+def _chart_of_sounds(instrument: Instrument, examples: SoundExamples) -> tuple[LatentMap, list[bool]]:
+    corpus = examples.corpus
+    clips = [(clip, part == "test") for part in ("train", "test") for clip in spread_clips(examples, part, MAP_CLIPS)]
+    most = round(MAP_SECONDS * corpus.sample_rate)
+    codes = []
+    for clip, _ in clips:
+        wave = torch.from_numpy(corpus.wave(clip, 0, min(clip.frames, most)).copy())
+        codes.append(instrument.encode(wave))
+    owner = torch.cat([torch.full((len(code),), number) for number, code in enumerate(codes)])
+    labels = _labels(corpus.clips.columns, [clip.row for clip, _ in clips])
+    chart = latent_map(torch.cat(codes), labels, clip=owner, names=[clip.name for clip, _ in clips])
+    return chart, [test for _, test in clips]
+
+
+def spread_clips(examples: SoundExamples, part: str, most: int) -> list[Clip]:
+    """Return at most so many clips of a part, spread evenly over it."""
+    return _some(list(examples.split.clips(examples.corpus, part)), most)  # type: ignore[arg-type]
+
+
+def _some(items: list | np.ndarray, most: int) -> list:
+    count = min(most, len(items))
+    return [items[index * len(items) // count] for index in range(count)]
+
+
+def _labels(columns: Mapping[str, Column], rows: list[int]) -> dict[str, list[str]]:
+    return {name: [column.text(int(row)) or "" for row in rows] for name, column in columns.items() if name != "split"}
+
+
+def colouring(chart: LatentMap) -> tuple[str, list[str] | list[float]]:
+    """Return which label colours the map, and its values."""
+    for name in COLOURED_BY:
+        if 1 < len(set(chart.labels.get(name, ()))):
+            return name, [value or "?" for value in chart.labels[name]]
+    for name, values in chart.labels.items():
+        if 1 < len(set(values)) <= 16:
+            return name, [value or "?" for value in values]
+    return "", ["" for _ in chart.clips]
+
+
+def sound_sections(run: Path, instrument: Instrument, examples: SoundExamples, chart: LatentMap, test: list[bool]) -> list[Section]:
+    """Render walks, a morph, samples and reconstructions into ``sounds/``, draw them, and return their sections."""
+    rate = examples.corpus.sample_rate
+    heard = spread_clips(examples, "test", 4)
+    waves = [torch.from_numpy(examples.corpus.wave(clip, 0, min(clip.frames, 4 * rate)).copy()) for clip in heard]
+    walks: list[Item] = []
+    ways: list[Item] = []
+    shown = chart.project(chart.clips).numpy()
+    for kind, about in WALKS.items():
+        path = instrument.walk(kind, **({"turns": 3} if kind == "spiral" else {}))
+        wave = instrument.render(path, WALK_SECONDS)
+        title = kind.replace("_", " ")
+        walks.append(_kept(run, f"walk-{kind.replace('_', '-')}", title, wave, rate, about))
+        places = chart.project(path.evaluate(torch.linspace(0, 1, 400)).float()).numpy()
+        ways.append(_picture(run, f"walk-{kind.replace('_', '-')}", f"the way of the {title}", pictures.walk, wave.numpy(), rate, places, shown))
+    if len(waves) > 1:
+        morph = instrument.morph(waves[0], waves[-1], 4.0)
+        walks.append(_kept(run, "morph", "morph", morph, rate, f"from {heard[0].name} to {heard[-1].name}"))
+    samples = instrument.sample(4, 2.0)
+    drawn: list[Item] = [
+        _kept(run, f"sample-{number}", f"sample {number}", wave, rate, "a point drawn from the prior, held")
+        for number, wave in enumerate(samples, 1)
+    ]
+    compared: list[Item] = []
+    drawings: list[Item] = []
+    for number, (clip, wave) in enumerate(zip(heard, waves, strict=True), 1):
+        again = instrument.reconstruct(wave)
+        pair = (
+            Sound("original", wave.numpy(), rate),
+            _kept(run, f"reconstruction-{number}", "reconstruction", again, rate, "", title_only=True),
+        )
+        compared.append(Compare(clip.name, pair))
+        both = {"original": wave.numpy(), "reconstruction": again.numpy()}
+        drawings.append(_picture(run, f"reconstruction-{number}", clip.name, pictures.waveform_and_spectrogram, both, rate))
+    return [
+        Section("Walks through the space", (*walks, *ways), "Every sound here was made by the model."),
+        Section("Draws from the prior", tuple(drawn)),
+        Section("Sounds the model has never heard", (*compared, *drawings), "Originals of the test part, and what is left of them."),
+        Section("Latent map", (_map(chart, test, examples),)),
+    ]
+
+
+def image_sections(run: Path, instrument: Instrument, examples: Examples, chart: LatentMap, test: list[bool]) -> list[Section]:
+    """Draw reconstructions, samples and the plane of the first two axes, and return their sections."""
+    x = next(iter(examples.held("test", 12, 12)))[0]
+    again = instrument.decode(instrument.encode(x))
+    pairs = _plain(torch.stack([x, again]))
+    samples = _plain(instrument.sample(48).reshape(4, 12, *examples.event_shape))
+    plane = _plain(instrument.grid(12, 12))
+    return [
+        Section("Images the model has never seen", (
+            _picture(run, "reconstructions", "originals above, reconstructions below", pictures.image_grid, pairs),
+        )),
+        Section("Draws from the prior", (_picture(run, "samples", "samples", pictures.image_grid, samples),)),
+        Section("The plane of the two widest axes", (_picture(run, "plane", "two deviations to either side", pictures.image_grid, plane),)),
+        Section("Latent map", (_map(chart, test, None),)),
+    ]  # fmt: skip
+
+
+def _plain(images: torch.Tensor) -> np.ndarray:
+    """Drop the channel axis of grey images ``[rows, columns, 1, h, w]``."""
+    return (images[:, :, 0] if images.shape[2] == 1 else images).numpy()
+
+
+def _kept(
+    run: Path, stem: str, title: str, wave: torch.Tensor, rate: int, caption: str, *, title_only: bool = False
+) -> Sound:
+    """Write a sound into the run's folder and return it for the page."""
+    audio.write(run / "sounds" / f"{stem}.wav", wave.numpy(), rate, overwrite=True)
+    return Sound(title, wave.numpy(), rate, "" if title_only else caption, f"sounds/{stem}.wav")
+
+
+def _picture(run: Path, stem: str, title: str, draw, *given) -> Picture:  # noqa: ANN001, ANN002
+    """Draw a picture on light and on dark paper; the light one is kept in the run's folder too."""
+    light = draw(*given)
+    save_bytes_to(run / "pictures" / f"{stem}.png", light)
+    return Picture(title, light, dark=draw(*given, theme=DARK))
+
+
+def _map(chart: LatentMap, test: list[bool], examples: SoundExamples | None) -> Map:
+    name, labels = colouring(chart)
+    sounds: tuple[Sound | None, ...] = ()
+    if examples is not None:
+        rate = examples.corpus.sample_rate
+        by_name = {clip.name: clip for part in ("train", "test") for clip in spread_clips(examples, part, MAP_CLIPS)}
+        sounds = tuple(
+            Sound(one, examples.corpus.wave(by_name[one], 0, min(by_name[one].frames, rate)).copy(), rate) for one in chart.names
+        )
+    caption = "Mean codes on the two widest principal axes; hollow dots were not heard in training."
+    return Map("where the corpus lies", chart.project(chart.clips).numpy(), chart.names, labels, name, tuple(test), sounds, caption)
+
+
+def compose(
+    run: Path,
+    prepared: Prepared,
+    outcome: Outcome,
+    verdict: Verdict,
+    numbers: Mapping[str, Number],
+    unseen: Examination,
+    sections: list[Section],
+) -> Page:
+    """Return the whole page of a run."""
+    facts = load_json(run / "run.json")
+    latents = len(unseen.mean_variance)
+    active = f"{unseen.active} of {latents}" if unseen.active is not None else str(latents)
+    card = [(active, "latents in use"), (f"{outcome.step:,}", "training steps"), (_clock(outcome.seconds), "of training")]
+    if "lsd_features_ratio" in numbers:
+        card.append((f"{numbers['lsd_features_ratio'].value:.2f}", "of the spectral error of linear PCA"))
+    names = {"loss": "loss (nats)", "distortion": "distortion (nats)", "rate": "rate (nats)", "mmd": "MMD"}
+    about: list[Item] = [_picture(run, "learning-curves", "learning curves", pictures.learning_curves, outcome.history, names)]
+    if unseen.dimension_rate is not None:
+        about.append(_picture(run, "rates", "what each latent carries", pictures.rates, unseen.dimension_rate.numpy()))
+    table = Table("figures on the test part", ("measure", "value", "unit"), tuple((name, f"{n.value:.4g}", n.unit) for name, n in numbers.items()))
+    settings = tuple((name, str(value)) for name, value in _flat(prepared.config.model_dump(mode="json", exclude_defaults=True)))
+    commands = (
+        f"latentscape walk {run} --kind spiral --seconds 20 --out walk.wav",
+        f"latentscape morph {run} A.wav B.wav --out morph.wav",
+        f"latentscape evaluate {run}",
+    )
+    return Page(
+        title=run.name,
+        lead=f"A latent space of {facts['source'].rstrip('/').rpartition('/')[2]}, learnt with the recipe {facts['recipe']}.",
+        facts=tuple(card),
+        sections=(
+            Section("Verdict", (Text("\n\n".join(verdict.lines()), "warning" if verdict.collapsed or verdict.overfitted or verdict.reason == "diverged" else "good"),)),
+            *sections,
+            Section("How it learnt", (*about, table)),
+            Section("Make it again", (
+                Commands("this run", (" ".join(facts["command"]),)),
+                Commands("go on from here", commands),
+                Table("configuration, where it differs from the defaults", ("key", "value"), settings),
+            )),
+        ),
+        footer=f"latentscape {__version__}, {facts['started'][:10]}",
+    )  # fmt: skip
+
+
+def _flat(values: Mapping, prefix: str = "") -> list[tuple[str, object]]:
+    rows: list[tuple[str, object]] = []
+    for key, value in values.items():
+        rows += _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
+    return rows
+
+
+def _clock(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"

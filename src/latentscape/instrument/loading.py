@@ -1,0 +1,99 @@
+"""Loading an instrument from a run folder: data only, nothing unpickled, and a clear line for everything that is wrong.
+
+Read are ``run.json`` (``format``, and ``event_shape`` where the run is of images), ``config.json`` (the keys of a
+:class:`latentscape.registry.SpaceConfig`, others are kept and not looked at), ``weights.safetensors``, ``labels.json``
+(the vocabulary ``{label: [values]}``; may be absent) and the latent map (may be absent).
+"""
+
+import math
+from pathlib import Path as File
+from typing import Any
+
+import torch
+
+from latentscape.core.config import parse
+from latentscape.core.errors import ConfigError, LatentscapeError, StorageError, UsageError
+from latentscape.core.storage import load_json, load_tensors, load_weights
+from latentscape.instrument.instrument import FORMAT, Instrument
+from latentscape.instrument.map import LatentMap
+from latentscape.registry import SpaceConfig, build_model, build_representation
+
+
+def load(run: File, device: str = "auto") -> Instrument:
+    """Return the instrument of a run folder.
+
+    Args:
+        run: the folder.
+        device: ``auto`` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        StorageError: a file is missing, damaged, of another shape or of a newer format.
+        UsageError: the device is not there.
+    """
+    if not run.is_dir():
+        raise StorageError(f"{run} is not a run folder: there is no such folder")
+    about = _mapping(run / "run.json")
+    version = about.get("format")
+    if not isinstance(version, int) or not 1 <= version <= FORMAT:
+        newer = "; a newer latentscape wrote it" if isinstance(version, int) and version > FORMAT else ""
+        raise StorageError(f"{run / 'run.json'} has format {version!r}, expected at most {FORMAT}{newer}")
+    path = run / "config.json"
+    config = _mapping(path)
+    try:
+        space = parse(SpaceConfig, {key: config[key] for key in SpaceConfig.model_fields if key in config}, str(path))
+        representation = None if space.representation is None else build_representation(space.representation)
+    except ConfigError as error:
+        raise StorageError(f"{error}") from error
+    vocabulary = _vocabulary(run / "labels.json")
+    if representation is not None:
+        event_shape = space.window.event_shape(representation.frame_size)
+    else:
+        event_shape = tuple(about.get("event_shape", ()))
+        if not event_shape or not all(isinstance(size, int) for size in event_shape):
+            raise StorageError(
+                f"{run / 'run.json'} is damaged: a run of images needs 'event_shape', such as [1, 28, 28]"
+            )
+    sizes = {name: len(values) for name, values in vocabulary.items()}
+    try:
+        model = build_model(space.model, event_shape, sizes)
+    except LatentscapeError as error:
+        raise StorageError(f"{path} does not describe a model of this run: {error}") from error
+    weights = run / "weights.safetensors"
+    load_weights(model, load_tensors(weights), weights)
+    chart = LatentMap.load(run) if (run / "map.json").exists() else None
+    if chart is not None and chart.dim != sum(math.prod(shape) for shape in model.latent_shapes):
+        raise StorageError(
+            f"{run / 'map.safetensors'} has {chart.dim} dimensions, the model others; it is of another run"
+        )
+    model = model.to(pick_device(device)).eval()
+    return Instrument(model, representation, space.window, vocabulary, chart, config, run.name)
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of a name; ``auto`` is the first of CUDA, MPS and CPU that is there.
+
+    Raises:
+        UsageError: there is no such device here.
+    """
+    there = [kind for kind in ("cuda", "mps") if getattr(torch, kind).is_available()] + ["cpu"]
+    if name == "auto":
+        return torch.device(there[0])
+    if name.partition(":")[0] not in there:
+        raise UsageError(f"device '{name}' is not here, expected one of: auto, {', '.join(there)}")
+    return torch.device(name)
+
+
+def _mapping(path: File) -> dict[str, Any]:
+    value = load_json(path)
+    if not isinstance(value, dict):
+        raise StorageError(f"{path} is damaged: expected an object, got {type(value).__name__}")
+    return value
+
+
+def _vocabulary(path: File) -> dict[str, tuple[str, ...]]:
+    if not path.exists():
+        return {}
+    vocabulary = _mapping(path)
+    if not all(isinstance(values, list) for values in vocabulary.values()):
+        raise StorageError(f"{path} is damaged: expected labels with lists of values")
+    return {name: tuple(map(str, values)) for name, values in vocabulary.items()}

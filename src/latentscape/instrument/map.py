@@ -1,0 +1,145 @@
+r"""The latent map: where the corpus lies in latent space.
+
+Letters: n codes, d latent width, k principal axes, mu mean, V axes ``[k, d]`` (orthonormal rows), sigma deviations.
+
+Principal component analysis of the codes z of the corpus: :math:`y = V (z - \mu)`, axes ordered by variance, each with
+its largest component positive. The first two are the picture; all of them say how far a walk may go.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path as File
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from latentscape.core.errors import DataError, StorageError
+from latentscape.core.storage import load_json, load_tensors, save_json, save_tensors
+
+FORMAT = 1
+MOST_AXES = 64
+QUANTILES = (0.01, 0.99)
+
+
+@dataclass(frozen=True)
+class LatentMap:
+    """Statistics of the corpus's codes, and the mean code of every clip.
+
+    Attributes:
+        mean: mu, ``[d]``.
+        deviation: standard deviation of every latent coordinate, ``[d]``.
+        low: 1 % quantile of every coordinate, ``[d]``.
+        high: 99 % quantile, ``[d]``.
+        axes: V, ``[k, d]``.
+        spread: standard deviation along every principal axis, ``[k]``, falling.
+        clips: mean code of every clip, ``[clips, d]``.
+        names: of the clips.
+        labels: label -> its value for every clip.
+    """
+
+    mean: Float[Tensor, " d"]
+    deviation: Float[Tensor, " d"]
+    low: Float[Tensor, " d"]
+    high: Float[Tensor, " d"]
+    axes: Float[Tensor, "k d"]
+    spread: Float[Tensor, " k"]
+    clips: Float[Tensor, "clips d"]
+    names: tuple[str, ...] = ()
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def dim(self) -> int:
+        """The latent width d."""
+        return len(self.mean)
+
+    def project(self, z: Float[Tensor, "n d"], axes: int = 2) -> Float[Tensor, "n a"]:
+        """Return coordinates on the first principal axes (two: the picture)."""
+        return (z.to(self.mean) - self.mean) @ self.axes[:axes].T
+
+    def lift(self, y: Float[Tensor, "n a"]) -> Float[Tensor, "n d"]:
+        """Return the latent points with those coordinates, on the mean in all others."""
+        return self.mean + y.to(self.mean) @ self.axes[: y.shape[1]]
+
+    def save(self, run: File) -> None:
+        """Write ``map.safetensors`` and ``map.json`` into a run folder."""
+        save_tensors(run / "map.safetensors", {name: getattr(self, name) for name in _TENSORS})
+        labels = {name: list(values) for name, values in self.labels.items()}
+        save_json(run / "map.json", {"format": FORMAT, "names": list(self.names), "labels": labels})
+
+    @classmethod
+    def load(cls, run: File) -> "LatentMap":
+        """Read the map of a run folder.
+
+        Raises:
+            StorageError: a file is missing, damaged, of a newer format, or the two do not belong together.
+        """
+        path = run / "map.json"
+        about, tensors = load_json(path), load_tensors(run / "map.safetensors")
+        version = about.get("format") if isinstance(about, dict) else None
+        if version != FORMAT:
+            raise StorageError(
+                f"{path} has format {version!r}, expected {FORMAT}; a newer latentscape may have written it"
+            )
+        if missing := sorted(set(_TENSORS) - set(tensors)):
+            raise StorageError(f"{run / 'map.safetensors'} is damaged: '{missing[0]}' is missing")
+        names, labels = about.get("names", []), about.get("labels", {})
+        for column in (names, *labels.values()):
+            if len(column) not in (0, len(tensors["clips"])):
+                raise StorageError(f"{path} lists {len(column)} clips, but map.safetensors {len(tensors['clips'])}")
+        fields = {name: tensors[name] for name in _TENSORS}
+        return cls(**fields, names=tuple(names), labels={name: tuple(values) for name, values in labels.items()})
+
+
+_TENSORS = ("mean", "deviation", "low", "high", "axes", "spread", "clips")
+
+
+def latent_map(
+    codes: Float[Tensor, "n d"],
+    labels: Mapping[str, Sequence[str]] = {},
+    *,
+    clip: Int[Tensor, " n"] | None = None,
+    names: Sequence[str] = (),
+) -> LatentMap:
+    """Return the map of a corpus's codes.
+
+    Args:
+        codes: of windows or frames of the corpus.
+        labels: label -> its value for every clip.
+        clip: the number of the clip that each code is of, ``0 ... clips - 1``; default: every code is its own.
+        names: of the clips.
+
+    Raises:
+        DataError: there is no code, one is not finite, or labels and clips do not fit.
+    """
+    if not len(codes) or not torch.isfinite(codes).all():
+        raise DataError(f"the latent map got {len(codes)} codes, expected at least one, all finite")
+    z = codes.detach().to("cpu", torch.float64)
+    clip = torch.arange(len(z)) if clip is None else clip.detach().cpu().long()
+    count = int(clip.max()) + 1
+    for column, values in {"names": names, **labels}.items():
+        if len(values) not in (0, count):
+            raise DataError(
+                f"the latent map got {len(values)} values of '{column}' for {count} clips, expected one each"
+            )
+    mean = z.mean(0)
+    centred = z - mean
+    variances, vectors = torch.linalg.eigh(centred.T @ centred / len(z))
+    kept = min(MOST_AXES, z.shape[1])
+    axes = vectors.flip(1).T[:kept]
+    largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
+    sums = torch.zeros(count, z.shape[1], dtype=z.dtype).index_add(0, clip, z)
+    items = torch.zeros(count, dtype=z.dtype).index_add(0, clip, torch.ones(len(z), dtype=z.dtype))
+    low, high = torch.from_numpy(np.quantile(z.numpy(), QUANTILES, axis=0))
+    tensors = {
+        "mean": mean,
+        "deviation": centred.square().mean(0).sqrt(),
+        "low": low,
+        "high": high,
+        "axes": axes * largest.sign(),
+        "spread": variances.flip(0)[:kept].clamp_min(0).sqrt(),
+        "clips": sums / items[:, None].clamp_min(1),
+    }
+    columns = {name: tuple(values) for name, values in labels.items()}
+    return LatentMap(**{name: tensor.float() for name, tensor in tensors.items()}, names=tuple(names), labels=columns)

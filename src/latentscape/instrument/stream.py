@@ -1,0 +1,104 @@
+"""Sound from features that arrive piece by piece: live, or at best quality in long segments; memory stays bounded.
+
+Letters: f features a frame, t frames, c channels, n samples, rho correlation of two sounds where they overlap.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from latentscape.core.errors import UsageError
+from latentscape.signal.representation import Quality, Representation
+
+SEGMENT_SECONDS = 60.0
+MARGIN_SECONDS = 2.0
+FADE_SECONDS = 0.1
+
+
+def live_sound(representation: Representation, features: Iterator[Tensor], samples: int) -> Iterator[Tensor]:
+    """Yield sound ``[c, n]`` as it is settled, ``samples`` in all, by the causal synthesiser; features are ``[f, t]``.
+
+    Raises:
+        UsageError: the representation can only be turned back as a whole.
+    """
+    live = representation.live()
+    if live is None:
+        raise UsageError(f"{type(representation).__name__} needs the whole sound and can't be played live; use render")
+    state = live.initial(1)
+    left = samples
+    for piece in features:
+        wave, state = live.push(piece.cpu()[None], state)
+        yield wave[0, :, :left]
+        left -= min(left, wave.shape[-1])
+    yield live.flush(state)[0, :, :left]
+
+
+def whole_sound(
+    representation: Representation, features: Iterator[Tensor], samples: int, quality: Quality
+) -> Iterator[Tensor]:
+    """Yield sound ``[c, n]``, ``samples`` in all, each segment synthesised as a whole.
+
+    A sound under two minutes is one segment. In a longer one, segments of a minute see 2 s of their neighbours, and are
+    cross-faded where they meet (see :func:`crossfade`).
+    """
+    hop, total = representation.hop, representation.frames(samples)
+    length = round(SEGMENT_SECONDS * representation.frame_rate)
+    margin = max(1, round(MARGIN_SECONDS * representation.frame_rate))
+    fade = round(FADE_SECONDS * representation.sample_rate / 2)
+    count = max(1, total // length)
+    held, first = None, 0
+    tail: Tensor | None = None
+    for segment in range(count):
+        last = segment == count - 1
+        low = max(0, segment * length - margin)
+        high = total if last else (segment + 1) * length + margin
+        while held is None or first + held.shape[1] < high:
+            piece = next(features)
+            held = piece if held is None else torch.cat((held, piece), 1)
+        held, first = held[:, low - first :], low
+        size = samples - low * hop if last else (high - low) * hop
+        wave = representation.synthesise(held[None, :, : high - low], size, quality=quality)[0].cpu()
+        if tail is not None:
+            begin = (segment * length - low) * hop - fade
+            yield crossfade(tail, wave[:, begin : begin + 2 * fade])
+            wave, low_sample = wave[:, begin + 2 * fade :], low * hop + begin + 2 * fade
+        else:
+            low_sample = 0
+        if last:
+            yield wave
+            return
+        seam = (segment + 1) * length * hop - low_sample
+        yield wave[:, : seam - fade]
+        tail = wave[:, seam - fade : seam + fade]
+
+
+def crossfade(before: Tensor, after: Tensor) -> Tensor:
+    r"""Fade from one sound to another, both ``[c, n]``, at constant power.
+
+    With w from 0 to 1, the mix :math:`(1 - w) a + w b` is divided by
+    :math:`\sqrt{(1-w)^2 + w^2 + 2 \rho w (1-w)}`: nothing for equal sounds (which are kept), and the equal-power fade
+    for unrelated ones, whose phases a recovery has drawn differently.
+    """
+    n = before.shape[-1]
+    w = (torch.arange(n) + 0.5) / max(1, n)
+    power = (before.square().sum() * after.square().sum()).sqrt()
+    rho = ((before * after).sum() / power.clamp_min(1e-30)).clamp(0, 1)
+    return ((1 - w) * before + w * after) / ((1 - w) ** 2 + w**2 + 2 * rho * w * (1 - w)).sqrt()
+
+
+def blocks_of(waves: Iterator[Tensor], block: int) -> Iterator[Tensor]:
+    """Cut a stream of sound into blocks of ``block`` samples; the last one may be shorter."""
+    held: list[Tensor] = []
+    size = 0
+    for wave in waves:
+        held.append(wave)
+        size += wave.shape[-1]
+        if size < block:
+            continue
+        joined = torch.cat(held, -1)
+        full = size - size % block
+        yield from joined[:, :full].split(block, -1)
+        held, size = [joined[:, full:]], size - full
+    if size:
+        yield torch.cat(held, -1)

@@ -1,0 +1,1 @@
+"""Public conformance checks, one module a noun: each raises ``AssertionError`` where a member breaks its noun's law."""

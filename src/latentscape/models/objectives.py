@@ -1,0 +1,183 @@
+r"""Objectives: how the terms of a model become one number to minimise.
+
+Letters: D distortion and R_l rate of layer l (nats an item, averaged over samples and batch), beta the rate's weight.
+
+Numbers logged, the same name wherever the meaning is the same:
+
+==============  ====================================================================================================
+``distortion``  nats an item, :math:`-\log p(x \mid z, c)`
+``rate``        nats an item, sum over layers; absent where it is infinite by construction
+``rate_l``      nats an item, layer l counted from 1 at the top; where there are several
+``elbo``        nats an item, :math:`-(D + \sum_l R_l)`: never weighted, never with free bits
+``beta``        the weight of the rate at this step, dimensionless
+``mmd``         unbiased squared MMD between codes and prior; may be negative
+==============  ====================================================================================================
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from latentscape.core.config import Record
+from latentscape.core.distributed import gather_rows, mean_over_processes
+from latentscape.core.errors import ConfigError
+from latentscape.dist.conditional import Context
+from latentscape.dist.divergences import rate_per_value, why_infinite
+from latentscape.dist.kernels import ImqConfig, KernelConfig, build_kernel, mmd2
+from latentscape.models.bounds import drawing
+from latentscape.models.model import LatentModel, Layer, Loss, Model, Objective, Terms
+
+
+class ElboConfig(Record):
+    """VAE (``beta`` 1) and beta-VAE (Higgins et al. 2017).
+
+    Attributes:
+        beta: weight of the rate.
+        warmup: steps over which beta rises linearly from 0.
+        free_bits: nats of rate that are free (Kingma et al. 2016, eq. 15): below this, the batch mean of the rate of a
+        latent
+            dimension, or layer, is not pushed further down.
+        free_bits_per: what ``free_bits`` counts for.
+        samples: draws of z an item.
+    """
+
+    kind: Literal["elbo"] = "elbo"
+    beta: float = Field(1.0, ge=0)
+    warmup: int = Field(0, ge=0)
+    free_bits: float = Field(0.0, ge=0)
+    free_bits_per: Literal["dimension", "layer"] = "dimension"
+    samples: int = Field(1, ge=1)
+
+
+class ReconstructionConfig(Record):
+    """Autoencoder: the distortion alone."""
+
+    kind: Literal["reconstruction"] = "reconstruction"
+
+
+class WaeMmdConfig(Record):
+    """Wasserstein autoencoder with MMD penalty (Tolstikhin et al. 2018, algorithm 2).
+
+    ``weight`` is in nats of distortion. The authors minimise 0.05 |x - x'|^2 + 10 MMD^2 on MNIST with this kernel:
+    against the distortion of a Gaussian of fixed scale 1, |x - x'|^2 / 2, that is a weight of 100.
+
+    Attributes:
+        weight: of the squared MMD.
+        kernel: multi-scale inverse multiquadratic, or RBF.
+        warmup: steps over which the weight rises linearly from 0.
+    """
+
+    kind: Literal["wae_mmd"] = "wae_mmd"
+    weight: float = Field(100.0, ge=0)
+    kernel: KernelConfig = ImqConfig()
+    warmup: int = Field(0, ge=0)
+
+
+def ramp(step: int, warmup: int) -> float:
+    """Return the share of a weight in force at ``step``: 0 at step 0, 1 from step ``warmup`` on."""
+    return 1.0 if step >= warmup else step / warmup
+
+
+def describe(distortion: Tensor, rates: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return the unweighted numbers that every objective logs (the module lists them).
+
+    Args:
+        distortion: the batch's mean.
+        rates: the batch's mean of every layer; none where they are infinite.
+    """
+    log = {"distortion": distortion.detach()}
+    if len(rates) > 1:
+        log |= {f"rate_{index}": rate.detach() for index, rate in enumerate(rates, start=1)}
+    if rates:
+        log["rate"] = sum(rates[1:], start=rates[0]).detach()
+        log["elbo"] = -(log["distortion"] + log["rate"])
+    return log
+
+
+def finite_rates(terms: Terms) -> list[Tensor]:
+    """Return the batch's mean rate of every layer, ``[]`` each; none where one is infinite by construction."""
+    if any(why_infinite(layer.q, layer.p) for layer in terms.layers):
+        return []
+    return [rate.mean() for rate in terms.rate]
+
+
+class Elbo(Objective):
+    """Minimises D + beta sum_l R_l; see :class:`ElboConfig`."""
+
+    def __init__(self, config: ElboConfig, model: Model | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.samples = config.samples
+
+    def forward(self, model: Model, terms: Terms, x: Tensor, context: Context, step: int) -> Loss:
+        """Return the loss and its parts.
+
+        Raises:
+            ConfigError: the model's rate is infinite by construction.
+        """
+        for layer in terms.layers:
+            if reason := why_infinite(layer.q, layer.p):
+                raise ConfigError(f"objective 'elbo' needs a finite rate, but the model's is infinite: {reason}")
+        distortion, rates = terms.distortion.mean(), [rate.mean() for rate in terms.rate]
+        beta = self.config.beta * ramp(step, self.config.warmup)
+        total = distortion
+        for rate, layer in zip(rates, terms.layers, strict=True):
+            total = total + beta * (self._free(rate, layer) if self.config.free_bits else rate)
+        return Loss(total, describe(distortion, rates) | {"beta": torch.tensor(beta)})
+
+    def _free(self, rate: Tensor, layer: Layer) -> Tensor:
+        """Return a layer's rate with its free part lifted off the gradient, ``[]``."""
+        values = rate_per_value(layer.q, layer.p) if self.config.free_bits_per == "dimension" else None
+        if values is None:
+            return mean_over_processes(rate).clamp_min(self.config.free_bits)
+        mean = mean_over_processes(values.flatten(0, values.ndim - 1 - len(layer.q.event_shape)).mean(0))
+        return mean.clamp_min(self.config.free_bits).sum()
+
+
+class Reconstruction(Objective):
+    """Minimises D."""
+
+    def __init__(self, config: ReconstructionConfig, model: Model | None = None) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, model: Model, terms: Terms, x: Tensor, context: Context, step: int) -> Loss:
+        """Return the loss and its parts."""
+        distortion = terms.distortion.mean()
+        return Loss(distortion, describe(distortion, finite_rates(terms)))
+
+
+class WaeMmd(Objective):
+    """Minimises D + weight MMD^2(codes, prior); see :class:`WaeMmdConfig`."""
+
+    def __init__(self, config: WaeMmdConfig, model: Model | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.kernel = build_kernel(config.kernel)
+
+    def forward(self, model: Model, terms: Terms, x: Tensor, context: Context, step: int) -> Loss:
+        """Return the loss and its parts.
+
+        Codes of all processes count as one batch, and every process draws the same sample of the prior, a function of
+        the step: so several processes give one process's penalty.
+        """
+        assert isinstance(model, LatentModel)
+        codes = gather_rows(pack(tuple(layer.z.flatten(0, 1) for layer in terms.layers)))
+        told = {name: gather_rows(value) for name, value in context.items()}
+        samples = terms.distortion.shape[0]
+        with torch.no_grad(), drawing(codes.device, "wae_mmd", step):
+            told = {name: value.repeat(samples, *[1] * (value.ndim - 1)) for name, value in told.items()}
+            target = pack(model.generate(codes.shape[0], told))
+        penalty = mmd2(codes, target.to(codes.dtype), self.kernel)
+        weight = self.config.weight * ramp(step, self.config.warmup)
+        distortion = terms.distortion.mean()
+        log = describe(distortion, finite_rates(terms)) | {"mmd": penalty.detach()}
+        return Loss(distortion + weight * penalty, log)
+
+
+def pack(latents: tuple[Tensor, ...]) -> Tensor:
+    """Join the layers of latents into one point an item, ``[b, d]``."""
+    return torch.cat([layer.flatten(1) for layer in latents], dim=1)

@@ -1,0 +1,102 @@
+r"""Multi-layer perceptrons.
+
+Letters: b batch, i inputs, o outputs, h hidden state.
+
+A layer is ``h <- act(norm(W h + a))``; where ``residual`` and the widths agree, ``h <- h + act(norm(W h + a))``. No
+widths: the net is one linear map.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from latentscape.core.config import Record
+
+Activation = Literal["silu", "relu", "gelu", "elu", "tanh", "leaky_relu", "softplus"]
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "silu": nn.SiLU,
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "elu": nn.ELU,
+    "tanh": nn.Tanh,
+    "leaky_relu": lambda: nn.LeakyReLU(0.2),
+    "softplus": nn.Softplus,
+}
+
+
+class MlpConfig(Record):
+    """A stack of dense layers; ``widths`` from input to output, empty for a linear map."""
+
+    kind: Literal["mlp"] = "mlp"
+    widths: tuple[int, ...] = (512, 512)
+    activation: Activation = "silu"
+    norm: bool = False
+    residual: bool = False
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class Mlp(nn.Sequential):
+    """``[b, i] -> [b, o]``."""
+
+    def __init__(self, config: MlpConfig, inputs: int, outputs: int) -> None:
+        super().__init__()
+        for width in config.widths:
+            layer = dense_layer(config, inputs, width)
+            self.extend([Residual(nn.Sequential(*layer))] if config.residual and width == inputs else layer)
+            inputs = width
+        self.append(initialise(nn.Linear(inputs, outputs), gain=0.5))
+
+
+class Residual(nn.Module):
+    """``h + inner(h)``."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Return ``h + inner(h)``."""
+        return h + self.inner(h)
+
+
+def dense_layer(config: MlpConfig, inputs: int, width: int) -> list[nn.Module]:
+    """Return the modules of one hidden layer."""
+    layers: list[nn.Module] = [initialise(nn.Linear(inputs, width), gain=2**0.5)]
+    if config.norm:
+        layers.append(nn.LayerNorm(width))
+    layers.append(ACTIVATIONS[config.activation]())
+    if config.dropout:
+        layers.append(nn.Dropout(config.dropout))
+    return layers
+
+
+def initialise(layer: nn.Linear, gain: float) -> nn.Linear:
+    """Draw weights with variance gain^2 / inputs (He et al. 2015 for hidden layers; less at an output), biases zero."""
+    with torch.no_grad():
+        layer.weight.normal_(0, gain * layer.in_features**-0.5)
+        layer.bias.zero_()
+    return layer
+
+
+class MlpReader(nn.Module):
+    """Reads x ``[b, *event]`` and extra numbers ``[b, e]``: flattens and concatenates them."""
+
+    def __init__(self, config: MlpConfig, event_shape: tuple[int, ...], extra: int, outputs: int) -> None:
+        super().__init__()
+        self.mlp = Mlp(config, torch.Size(event_shape).numel() + extra, outputs)
+
+    def forward(self, x: Tensor, extra: Tensor | None = None) -> Float[Tensor, "b o"]:
+        """Return ``[b, outputs]``."""
+        h = x.flatten(1)
+        return self.mlp(h if extra is None else torch.cat([h, extra], dim=1))
+
+
+class MlpWriter(Mlp):
+    """Writes ``channels`` numbers a value of the event, then ``items`` an item: ``[b, i] -> [b, outputs]``."""
+
+    def __init__(self, config: MlpConfig, inputs: int, event_shape: tuple[int, ...], channels: int, items: int) -> None:
+        super().__init__(config, inputs, channels * torch.Size(event_shape).numel() + items)

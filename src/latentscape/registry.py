@@ -1,0 +1,103 @@
+"""The unions of representation, model and objective configurations, and what builds them: all that loading a run needs.
+
+To add a member, write its file and add one row here; the law tests walk these unions, so the row enrols it.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+from torch import Tensor
+
+from latentscape.core.config import Record
+from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
+from latentscape.models.linear import Ppca, PpcaConfig
+from latentscape.models.model import LatentModel, Objective
+from latentscape.models.objectives import (
+    Elbo,
+    ElboConfig,
+    Reconstruction,
+    ReconstructionConfig,
+    WaeMmd,
+    WaeMmdConfig,
+)
+from latentscape.signal.mel import LogMel, LogMelConfig
+from latentscape.signal.mulaw import MuLaw, MuLawConfig
+from latentscape.signal.nsgt import LogNsgt, LogNsgtConfig, Nsgt, NsgtConfig
+from latentscape.signal.representation import Representation
+from latentscape.signal.stft import LogStft, LogStftConfig, Stft, StftConfig
+from latentscape.signal.waveform import Waveform, WaveformConfig
+
+REPRESENTATIONS: dict[type[Record], type[Representation]] = {
+    WaveformConfig: Waveform,
+    MuLawConfig: MuLaw,
+    StftConfig: Stft,
+    LogStftConfig: LogStft,
+    LogMelConfig: LogMel,
+    NsgtConfig: Nsgt,
+    LogNsgtConfig: LogNsgt,
+}
+MODELS: dict[type[Record], type[LatentModel]] = {AutoencoderConfig: Autoencoder, PpcaConfig: Ppca}
+OBJECTIVES: dict[type[Record], type[Objective]] = {
+    ElboConfig: Elbo,
+    ReconstructionConfig: Reconstruction,
+    WaeMmdConfig: WaeMmd,
+}
+
+RepresentationConfig = Annotated[
+    WaveformConfig | MuLawConfig | StftConfig | LogStftConfig | LogMelConfig | NsgtConfig | LogNsgtConfig,
+    Field(discriminator="kind"),
+]
+ModelConfig = Annotated[AutoencoderConfig | PpcaConfig, Field(discriminator="kind")]
+ObjectiveConfig = Annotated[ElboConfig | ReconstructionConfig | WaeMmdConfig, Field(discriminator="kind")]
+
+
+class Window(Record):
+    """How x is cut from features, and joined again: in feature steps (frames, or samples of a waveform).
+
+    Length 1 gives x of shape ``(f,)``, a frame; a longer one ``(f, length)``, a patch or a raw window.
+    """
+
+    length: int = Field(1, ge=1)
+    hop: int = Field(1, ge=1)
+
+    def event_shape(self, frame_size: int) -> tuple[int, ...]:
+        """Return the shape of x cut from features of ``frame_size`` values a step."""
+        return (frame_size,) if self.length == 1 else (frame_size, self.length)
+
+
+class SpaceConfig(Record):
+    """What a run is made of: enough to load it. ``representation`` is ``None`` for images."""
+
+    representation: RepresentationConfig | None = None
+    window: Window = Window()
+    model: ModelConfig = AutoencoderConfig()
+    objective: ObjectiveConfig = ElboConfig()
+
+
+def build_representation(config: Any) -> Representation:
+    """Return the representation that a record of the union describes."""
+    return REPRESENTATIONS[type(config)](config)
+
+
+def build_model(
+    config: Any,
+    event_shape: tuple[int, ...],
+    vocabulary: Mapping[str, int],
+    units: tuple[Tensor, Tensor] | None = None,
+) -> LatentModel:
+    """Return the model that a record of the union describes.
+
+    Args:
+        config: a record of ``ModelConfig``.
+        event_shape: shape of x.
+        vocabulary: number of values of every label that may be a condition.
+        units: mean and scale of x, broadcastable to ``event_shape``; ``None`` leaves them 0 and 1 (a run being loaded
+            finds them in its weights).
+    """
+    return MODELS[type(config)](config, event_shape, vocabulary, units)
+
+
+def build_objective(config: Any, model: LatentModel) -> Objective:
+    """Return the objective that a record of the union describes; what it knows of the model is handed to it."""
+    return OBJECTIVES[type(config)](config, model)

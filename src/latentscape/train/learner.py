@@ -1,0 +1,183 @@
+"""One optimiser step, and the whole state it acts on: weights, their average, the optimiser's moments.
+
+The noise of step s is a function of (seed, s): torch's global generator is seeded before each forward pass.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim import Adam, AdamW
+
+from latentscape.core.errors import StorageError
+from latentscape.core.random import seed_of
+from latentscape.models.model import Loss, Model, Step
+from latentscape.train.averaging import Average
+from latentscape.train.config import Settled, TrainConfig, learning_rate
+from latentscape.train.noise import GlobalNoise
+from latentscape.train.process import Autocast
+
+OPTIMISERS: dict[str, type[Adam]] = {"adam": Adam, "adamw": AdamW}
+FUSED = ("cpu", "cuda")
+
+
+class Learner:
+    """A step (model and objective) with its optimiser, ready to be moved forward.
+
+    The NaN guard never lets a non-finite loss or gradient norm into the weights. On the CPU it looks at once. Elsewhere
+    looking would wait for the device at every step, so there it holds a flag on the device that freezes weights and
+    moments from the first bad step on (fused Adam's ``found_inf``), and :meth:`healthy` looks when it is asked.
+
+    Args:
+        step: model and objective; trained in place.
+        config: optimiser, clipping, averaging, seed.
+        fabric: device and processes.
+        eager: look at each step; ``None`` decides by device.
+    """
+
+    def __init__(self, step: Step, config: TrainConfig, fabric: Fabric, eager: bool | None = None) -> None:
+        self.step, self.config, self.fabric = step, config, fabric
+        self.max_steps = config.max_steps
+        self._named = {name: p for name, p in step.named_parameters() if p.requires_grad}
+        decayed = [p for p in self._named.values() if p.ndim >= 2 or not config.weight_decay]
+        spared = [p for p in self._named.values() if p.ndim < 2 and config.weight_decay]
+        self._adam = OPTIMISERS[config.optimiser](
+            [{"params": decayed, "weight_decay": config.weight_decay}] + ([{"params": spared}] if spared else []),
+            weight_decay=0.0,
+            lr=config.learning_rate,
+            fused=fabric.device.type in FUSED,
+        )
+        self.module, self.optimiser = fabric.setup(step, self._adam)
+        self.average = Average(self._named, config.averaging) if config.averaging else None
+        self.eager = fabric.device.type != "cuda" if eager is None else eager
+        precision = fabric.strategy.precision
+        assert isinstance(precision, Autocast), "Fabric must come from process.fabric_of or process.launch"
+        precision.device_type = fabric.device.type
+        self.autocast = precision
+        self.rate = 0.0
+        self._bad = torch.zeros((), device=fabric.device)
+        self._good_steps = torch.zeros((), device=fabric.device)
+
+    def obey(self, settled: Settled) -> None:
+        """Take threads, precision, number of steps and configuration from the record."""
+        torch.set_num_threads(settled.threads)
+        self.autocast.on = settled.precision == "bf16"
+        self.max_steps, self.config = settled.max_steps, settled.config
+
+    def update(self, index: int, x: Tensor, context: Mapping[str, Tensor]) -> Loss | None:
+        """Take the optimiser step after ``index`` steps.
+
+        Returns:
+            The loss of this rank's rows, or ``None`` where the guard refused the step: nothing has changed then.
+        """
+        seed_all(seed_of(self.config.seed, "step", index), self.fabric.device)
+        with self._noise(x.shape[0]):
+            loss: Loss = self.module(x, context, index)
+        self.fabric.backward(loss.total)
+        gradients = [p.grad for p in self._named.values() if p.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        if self.config.clip_norm is not None:
+            torch._foreach_mul_(gradients, (self.config.clip_norm / (norm + 1e-6)).clamp(max=1.0))
+        accepted = self._guard(loss.total.detach(), norm)
+        if accepted:
+            self.rate = learning_rate(self.config, index, self.max_steps)
+            for group in self._adam.param_groups:
+                group["lr"] = self.rate
+            self.optimiser.step()
+            if self.average is not None:
+                self.average.follow(index + 1)
+        self._adam.zero_grad()
+        return loss if accepted else None
+
+    def _guard(self, total: Tensor, norm: Tensor) -> bool:
+        if self.eager:
+            # Of several processes only one may have the bad loss; the norm is common to all, so all decide alike.
+            return math.isfinite(norm.item()) and (self.fabric.world_size > 1 or math.isfinite(total.item()))
+        bad = 1.0 - torch.isfinite(norm + total).float()
+        self._bad = torch.maximum(self._bad, bad)
+        self._good_steps += 1.0 - self._bad
+        self._adam.found_inf = self._bad  # pyrefly: ignore
+        return True
+
+    def healthy(self) -> int | None:
+        """Return ``None``, or the number of good steps since the last look before the guard froze the weights."""
+        if self.eager:
+            return None
+        if self._bad.item():
+            return int(self._good_steps.item())
+        self._good_steps.zero_()
+        return None
+
+    def _noise(self, rows: int) -> AbstractContextManager[Any]:
+        world = self.fabric.world_size
+        return GlobalNoise(rows, self.fabric.global_rank, world) if world > 1 else nullcontext()
+
+    @contextmanager
+    def evaluating(self) -> Iterator[Model]:
+        """Within, the model holds its averaged weights in evaluation mode, without gradients, with noise of its own.
+
+        The same noise every time, so that a validation curve moves because the model does.
+        """
+        seed_all(seed_of(self.config.seed, "validate"), self.fabric.device)
+        worn = self.average.worn() if self.average is not None else nullcontext()
+        self.step.eval()
+        with worn, torch.no_grad():
+            yield self.step.model
+        self.step.train()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return everything that a step depends on, by name; not copied."""
+        moments = {
+            f"optimiser.{name}.{key}": value
+            for name, parameter in self._named.items()
+            for key, value in self._adam.state.get(parameter, {}).items()
+        }
+        average = {} if self.average is None else self.average.tensors()
+        return (
+            {f"step.{name}": value for name, value in self.step.state_dict().items()}
+            | {f"average.{name}": value for name, value in average.items()}
+            | moments
+        )
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Set everything from :meth:`tensors`, copying.
+
+        Raises:
+            StorageError: the tensors belong to another model or optimiser.
+        """
+        groups: dict[str, dict[str, Tensor]] = {"step": {}, "average": {}, "optimiser": {}}
+        for name, tensor in tensors.items():
+            group, _, rest = name.partition(".")
+            groups[group][rest] = tensor
+        try:
+            self.step.load_state_dict(groups["step"])
+            if self.average is not None:
+                self.average.load(groups["average"])
+        except (RuntimeError, KeyError) as error:
+            reason = str(error).replace("\n", " ")
+            raise StorageError(f"the checkpoint does not fit the model: {reason}") from error
+        order = [p for group in self._adam.param_groups for p in group["params"]]
+        index = {id(parameter): i for i, parameter in enumerate(order)}
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in groups["optimiser"].items():
+            parameter, _, key = name.rpartition(".")
+            state.setdefault(index[id(self._named[parameter])], {})[key] = tensor.clone()
+        self._adam.load_state_dict({"state": state, "param_groups": self._adam.state_dict()["param_groups"]})
+        self._bad.zero_()
+        self._good_steps.zero_()
+
+
+def seed_all(seed: int, device: torch.device) -> None:
+    """Seed the global generators of the CPU and of ``device``.
+
+    ``torch.manual_seed`` would do, but where CUDA is built in and unused it formats a stack trace at each call.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)

@@ -1,0 +1,136 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from latentscape.core.errors import ConfigError, DataError, StorageError, UsageError
+from latentscape.geometry.paths import Circle
+from latentscape.instrument.map import LatentMap, latent_map
+from latentscape.instrument.walks import KINDS, walk
+from latentscape.laws.path import check_path
+
+
+@pytest.fixture
+def codes():
+    stream = torch.Generator().manual_seed(4)
+    return torch.randn(500, 5, generator=stream) @ torch.randn(5, 5, generator=stream) + torch.arange(5.0)
+
+
+def test_the_axes_are_scikit_learns(codes):
+    chart = latent_map(codes)
+    pca = PCA(5).fit(codes.double().numpy())
+    signs = np.sign((chart.axes.double().numpy() * pca.components_).sum(1))
+    np.testing.assert_allclose(chart.axes.numpy(), signs[:, None] * pca.components_, atol=1e-5)
+    np.testing.assert_allclose(chart.spread.numpy(), np.sqrt(pca.explained_variance_ * 499 / 500), rtol=1e-5)
+    np.testing.assert_allclose(chart.project(codes).numpy(), (signs * pca.transform(codes.numpy()))[:, :2], atol=1e-4)
+    torch.testing.assert_close(chart.deviation, codes.std(0, correction=0))
+    torch.testing.assert_close(chart.low, torch.quantile(codes, 0.01, 0))
+    torch.testing.assert_close(chart.high, torch.quantile(codes, 0.99, 0))
+    assert (chart.axes.gather(1, chart.axes.abs().argmax(1, keepdim=True)) > 0).all()
+
+
+def test_lift_undoes_project(codes):
+    chart = latent_map(codes)
+    y = torch.tensor([[1.0, -2.0], [0.5, 3.0]])
+    torch.testing.assert_close(chart.project(chart.lift(y)), y)
+    torch.testing.assert_close(chart.lift(chart.project(codes, 5)), codes)
+
+
+def test_clips_are_means_of_their_codes(codes):
+    clip = torch.arange(500) % 3
+    chart = latent_map(codes, {"family": ["a", "b", "a"]}, clip=clip, names=["x", "y", "z"])
+    torch.testing.assert_close(chart.clips, torch.stack([codes[clip == i].mean(0) for i in range(3)]))
+
+
+def test_saved_and_loaded(codes, tmp_path):
+    chart = latent_map(codes[:6], {"family": list("abcabc")}, names=[f"{i}.wav" for i in range(6)])
+    chart.save(tmp_path)
+    again = LatentMap.load(tmp_path)
+    assert again.names == chart.names
+    assert again.labels == chart.labels == {"family": tuple("abcabc")}
+    for name in ("mean", "axes", "clips", "low", "high", "spread", "deviation"):
+        assert torch.equal(getattr(again, name), getattr(chart, name))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda run: (run / "map.json").unlink(), "map.json is missing"),
+        (lambda run: (run / "map.json").write_text("[]"), "format None"),
+        (lambda run: (run / "map.json").write_text('{"format": 2}'), "format 2, expected 1"),
+        (lambda run: (run / "map.json").write_text('{"format": 1, "names": ["a"]}'), "lists 1 clips"),
+        (lambda run: (run / "map.safetensors").write_bytes(b"nonsense"), "damaged"),
+        (lambda run: (run / "map.safetensors").write_bytes(b"\2\0\0\0\0\0\0\0{}"), "'axes' is missing"),
+    ],
+)
+def test_what_is_wrong_with_a_stored_map_is_said(codes, tmp_path, damage, message):
+    latent_map(codes[:6]).save(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(StorageError, match=message):
+        LatentMap.load(tmp_path)
+
+
+def test_codes_that_make_no_map():
+    with pytest.raises(DataError, match="0 codes"):
+        latent_map(torch.zeros(0, 3))
+    with pytest.raises(DataError, match="finite"):
+        latent_map(torch.full((3, 3), float("nan")))
+    with pytest.raises(DataError, match="2 values of 'family'"):
+        latent_map(torch.zeros(3, 3), {"family": ["a", "b"]})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_default_walks_obey_the_laws_and_stay_near_the_corpus(codes, kind):
+    chart = latent_map(codes)
+    path = walk(chart, kind)
+    check_path(path)
+    y = chart.project(path.evaluate(torch.linspace(0, 1, 200)), 5) / chart.spread
+    assert y.abs().max() < 4.5
+    assert json.loads(json.dumps(path.to_json()))["kind"] == kind
+
+
+def test_the_circle_is_two_deviations_wide(codes):
+    chart = latent_map(codes)
+    path = walk(chart, "circle", turns=3)
+    assert isinstance(path, Circle)
+    assert path.turns == 3
+    y = chart.project(path.evaluate(torch.linspace(0, 1, 1000)), 5) / chart.spread
+    torch.testing.assert_close(y[:, :2].norm(dim=1), torch.full((1000,), 2.0))
+    assert y[:, 2:].abs().max() < 1e-4
+
+
+def test_axes_and_options(codes):
+    chart = latent_map(codes)
+    path = walk(chart, "traversal", axes=[3], reach=1.0)
+    offset = torch.zeros(5)
+    offset[3] = chart.deviation[3]
+    torch.testing.assert_close(
+        torch.stack((path.start, path.end)), torch.stack((chart.mean - offset, chart.mean + offset))
+    )
+    torch.testing.assert_close(walk(chart, "diagonal").end, chart.mean + 2 * chart.deviation)
+    line = walk(chart, "line", seed=3)
+    assert line.start.tolist() in chart.clips.tolist()
+    assert line != walk(chart, "line", seed=4)
+    assert walk(latent_map(codes[:1]), "line").start.shape == (5,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"kind": "cirkle"}, UsageError, "did you mean 'circle'"),
+        ({"kind": "circle", "axes": [0]}, UsageError, "expected 2"),
+        ({"kind": "circle", "axes": [0, 5]}, UsageError, "axis 5 does not exist, expected 0 to 4"),
+        ({"kind": "line", "axes": [0]}, UsageError, "between two points"),
+        ({"kind": "spiral", "turn": 3}, ConfigError, "did you mean 'turns'"),
+    ],
+)
+def test_what_is_no_walk(codes, arguments, error, message):
+    with pytest.raises(error, match=message):
+        walk(latent_map(codes), **arguments)
+
+
+def test_a_plane_needs_two_dimensions():
+    with pytest.raises(UsageError, match="needs 2 axes"):
+        walk(latent_map(torch.randn(9, 1)), "grid")

@@ -1,0 +1,284 @@
+"""The shell, as a person types it: every verb on a tiny run, and every mistake as one line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from latentscape.cli import main
+
+TINY = [
+    "--set", "model.encoder.widths=[16]", "--set", "model.decoder.widths=[16]", "--set", "model.latent=3",
+    "--set", "train.minutes=null", "--set", "train.max_steps=40", "--set", "train.batch_size=16",
+    "--set", "train.threads=1", "--set", "train.precision=32", "--set", "data.pool_seconds=4", "--set", "train.tensorboard=false",
+]  # fmt: skip
+RATE = 8000
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> Path:
+    """A folder of short notes in sub-folders, one of them with a difficult name, and two files that are no sound."""
+    root = tmp_path_factory.mktemp("sounds") / "my 'sounds' 🎺"
+    t = np.arange(RATE // 2) / RATE
+    for family, power in (("dull", 3), ("bright", 1)):
+        (root / family).mkdir(parents=True)
+        for number in range(6):
+            f = 220 * 2 ** (number / 12)
+            wave = sum(np.sin(2 * np.pi * k * f * t) / k**power for k in range(1, 6)) * 0.2 * np.exp(-3 * t)
+            soundfile.write(root / family / f"{number:02d}.wav", wave, RATE)
+    (root / "readme.txt").write_text("no sound")
+    (root / "empty.wav").touch()
+    return root
+
+
+def shell(*arguments: object) -> int:
+    """Run the shell in this process; return its exit code."""
+    try:
+        main([str(a) for a in arguments])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache-cli")
+
+
+@pytest.fixture(autouse=True)
+def _one_cache(cache, monkeypatch):
+    monkeypatch.setenv("LATENTSCAPE_CACHE", str(cache))
+
+
+@pytest.fixture(scope="session")
+def run(folder, cache, tmp_path_factory) -> Path:
+    """A finished tiny run, made by the shell."""
+    path = tmp_path_factory.mktemp("runs") / "tiny"
+    os.environ["LATENTSCAPE_CACHE"] = str(cache)
+    assert shell("train", folder, "--recipe", "frames", "--run", path, *TINY) == 0
+    return path
+
+
+def test_a_run_folder_holds_all_that_is_promised(run):
+    for name in ("run.json", "config.json", "weights.safetensors", "labels.json", "split.json", "metrics.jsonl",
+                 "verdict.json", "map.json", "map.safetensors", "index.html", "checkpoint", "sounds/walk-circle.wav",
+                 "pictures/learning-curves.png"):  # fmt: skip
+        assert (run / name).exists(), name
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["outcome"] == "finished"
+    assert facts["steps"] == 40
+    assert facts["format"] == 1
+    assert facts["packages"]["torch"]
+    assert not [p for p in run.rglob("*") if p.suffix in (".pt", ".pth", ".pkl", ".ckpt")]
+
+
+def test_doctor_names_what_is_left_out_and_a_recipe(folder, capsys):
+    assert shell("doctor", folder) == 0
+    text = capsys.readouterr().out
+    assert "12 clips will be used" in text
+    assert "empty.wav" in text
+    assert "recipe: frames" in text
+    assert shell("doctor", folder, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["clips"] == 12
+
+
+def test_info_and_evaluate_give_figures(run, capsys):
+    assert shell("info", run) == 0
+    assert "3 latents over log_stft" in capsys.readouterr().out
+    assert shell("info", run, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["steps"] == 40
+    assert shell("evaluate", run, "--json", "--samples", 5) == 0
+    numbers = json.loads(capsys.readouterr().out)["numbers"]
+    assert numbers["lsd_features_model"]["unit"] == "dB"
+    assert numbers["nll_k5"]["value"] <= -numbers["elbo"]["value"] + 3 * numbers["nll_k5_error"]["value"]
+    assert numbers["lsd_features_ratio"]["value"] == pytest.approx(
+        numbers["lsd_features_model"]["value"] / numbers["lsd_features_linear"]["value"]
+    )
+
+
+def test_evaluate_another_source(run, folder, capsys):
+    assert shell("evaluate", run, folder / "dull") == 0
+    assert "lsd_sound_model" in capsys.readouterr().out
+
+
+def test_reconstruct_keeps_paths_lengths_and_never_overwrites(run, folder, tmp_path, capsys):
+    out = tmp_path / "again"
+    assert shell("reconstruct", run, folder, "--out", out) == 0
+    made = sorted(p.relative_to(out).as_posix() for p in out.rglob("*.wav"))
+    assert made == sorted(f"{family}/{number:02d}.wav" for family in ("dull", "bright") for number in range(6))
+    info = soundfile.info(out / "dull" / "00.wav")
+    assert (info.frames, info.samplerate, info.subtype) == (RATE // 2, RATE, "PCM_24")
+    before = (out / "dull" / "00.wav").stat().st_mtime_ns
+    assert shell("reconstruct", run, folder, "--out", out) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert (out / "dull" / "00.wav").stat().st_mtime_ns == before
+
+
+def test_encode_then_decode_is_reconstruct(run, folder, tmp_path):
+    codes, sounds, again = tmp_path / "codes", tmp_path / "sounds", tmp_path / "again"
+    assert shell("encode", run, folder / "dull", "--out", codes) == 0
+    z = np.load(codes / "03.npy", allow_pickle=False)
+    assert z.shape[0] == 3
+    assert json.loads((codes / "03.json").read_text())["samples"] == RATE // 2
+    assert shell("decode", run, codes, "--out", sounds) == 0
+    assert shell("reconstruct", run, folder / "dull", "--out", again) == 0
+    first, second = (soundfile.read(path / "03.wav")[0] for path in (sounds, again))
+    assert np.abs(first - second).max() < 1e-4
+
+
+def test_walks_samples_and_morphs_have_the_length_asked_for(run, folder, tmp_path, capsys):
+    for kind in ("line", "traversal", "grid", "diagonal", "circle", "spiral", "random-walk"):
+        target = tmp_path / f"{kind}.flac"
+        assert shell("walk", run, "--kind", kind, "--seconds", 0.5, "--out", target) == 0, capsys.readouterr().err
+        wave, rate = soundfile.read(target)
+        assert (len(wave), rate) == (RATE // 2, RATE)
+        assert np.isfinite(wave).all()
+        assert np.abs(wave).max() > 0
+    assert shell("sample", run, "--count", 2, "--seconds", 0.3, "--out", tmp_path / "s") == 0
+    assert len(list((tmp_path / "s").glob("*.wav"))) == 2
+    a, b = folder / "dull" / "00.wav", folder / "bright" / "05.wav"
+    assert shell("morph", run, a, b, "--kind", "sphere", "--out", tmp_path / "m.wav") == 0
+    assert soundfile.info(tmp_path / "m.wav").frames == RATE // 2
+
+
+def test_the_same_seed_gives_the_same_sound(run, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert shell("walk", run, "--kind", "random-walk", "--seconds", 0.2, "--seed", seed, "--out", tmp_path / f"{name}.wav") == 0
+    a, b, c = ((tmp_path / f"{name}.wav").read_bytes() for name in "abc")
+    assert a == b
+    assert a != c
+
+
+def test_train_on_an_existing_run_needs_a_word(run, folder, tmp_path, capsys):
+    assert shell("train", folder, "--run", run, *TINY) == 2
+    assert "--resume" in capsys.readouterr().err
+    other = tmp_path / "holiday photos"
+    other.mkdir()
+    (other / "x.jpg").touch()
+    assert shell("train", folder, "--run", other, "--overwrite", *TINY) == 2
+    assert "is not a run" in capsys.readouterr().err
+    assert (other / "x.jpg").exists()
+
+
+def test_overwrite_keeps_the_old_run_beside(folder, tmp_path):
+    path = tmp_path / "r"
+    few = [*TINY, "--set", "train.max_steps=4"]
+    for _ in range(3):
+        assert shell("train", folder, "--run", path, "--overwrite", *few) == 0
+    assert (tmp_path / "r.old" / "weights.safetensors").exists()
+    assert (tmp_path / "r.old2" / "weights.safetensors").exists()
+
+
+def test_images_train_and_show(tmp_path, capsys):
+    path = tmp_path / "digits"
+    small = ["--set", "model.encoder.widths=[16]", "--set", "model.decoder.widths=[16]", "--set", "model.latent=4",
+             "--set", "train.minutes=null", "--set", "train.max_steps=20", "--set", "train.threads=1"]  # fmt: skip
+    assert shell("train", "digits", "--run", path, *small) == 0
+    assert (path / "pictures" / "samples.png").exists()
+    capsys.readouterr()
+    assert shell("sample", path, "--count", 5, "--out", tmp_path / "s") == 0
+    assert (tmp_path / "s" / "samples.png").read_bytes()[:4] == b"\x89PNG"
+    assert shell("walk", path, "--out", tmp_path / "w.wav") == 2
+    assert "makes images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["doctor", "{tmp}/absent"], 2, "absent"),
+        (["doctor", "{tmp}"], 1, "no sound"),
+        (["recipes", "frmes"], 2, "did you mean 'frames'"),
+        (["train", "tones", "--run", "{tmp}/r", "--recipe", "fames"], 2, "did you mean 'frames'"),
+        (["train", "tones", "--run", "{tmp}/r", "--set", "model.latnet=3"], 2, "'model.latnet'; did you mean 'latent'"),
+        (["train", "tones", "--run", "{tmp}/r", "--set", "train.max_steps=many"], 2, "train.max_steps: got 'many'"),
+        (["train", "tones", "--run", "{tmp}/r", "--set", "model.likelihood.kind=gausian"], 2, "did you mean 'gaussian'"),
+        (["train", "tones", "--run", "{tmp}/r", "--recipe", "images"], 2, "holds sounds, but the recipe is for images"),
+        (["train", "tones", "--run", "{tmp}/r", "--set", "model.likelihood={{kind: bernoulli}}"], 1, "bernoulli"),
+        (["train", "tones", "--run", "{tmp}/r", "--resume"], 2, "holds no run to resume"),
+        (["walk", "{tmp}/r", "--out", "{tmp}/w.wav"], 1, "not a run folder"),
+        (["walk", "{run}", "--out", "{tmp}/w.mp7"], 2, ".mp7"),
+        (["walk", "{run}", "--kind", "cirle", "--out", "{tmp}/w.wav"], 2, "did you mean 'circle'"),
+        (["walk", "{run}", "--axes", "0,9", "--out", "{tmp}/w.wav"], 2, "axis 9"),
+        (["walk", "{run}", "--quality", "bets", "--out", "{tmp}/w.wav"], 2, "did you mean 'best'"),
+        (["decode", "{run}", "{tmp}/none.npy", "--out", "{tmp}/o"], 1, "missing"),
+        (["morph", "{run}", "{tmp}/a.wav", "{tmp}/b.wav", "--out", "{tmp}/m.wav"], 1, "a.wav"),
+        (["info", "{tmp}/absent"], 1, "is missing"),
+        (["evaluate", "{run}", "--part", "tset"], 2, "tset"),
+        (["data", "mnsit"], 2, "did you mean 'mnist'"),
+        (["nonsense"], 2, "nonsense"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_one_line_with_the_right_code_and_write_nothing(run, tmp_path, capsys, arguments, code, message):
+    places = {"tmp": str(tmp_path), "run": str(run)}
+    assert shell(*(a.format(**places) for a in arguments)) == code
+    caught = capsys.readouterr()
+    assert message in caught.err
+    assert "Traceback" not in caught.err
+    assert "internal error" not in caught.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["missing", "corrupt", "shape", "newer"])
+def test_a_damaged_run_is_refused(run, tmp_path, capsys, damage):
+    import shutil
+
+    from safetensors.numpy import load_file, save_file
+
+    broken = tmp_path / "broken"
+    shutil.copytree(run, broken)
+    weights = broken / "weights.safetensors"
+    match damage:
+        case "missing":
+            weights.unlink()
+        case "corrupt":
+            weights.write_bytes(weights.read_bytes()[:100])
+        case "shape":
+            tensors = load_file(weights)
+            name = next(name for name, tensor in tensors.items() if tensor.ndim == 2)
+            save_file(tensors | {name: tensors[name][:1].copy()}, weights)
+        case "newer":
+            facts = json.loads((broken / "run.json").read_text())
+            (broken / "run.json").write_text(json.dumps(facts | {"format": 99}))
+    assert shell("walk", broken, "--seconds", 0.1, "--out", tmp_path / "w.wav") == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "broken" in error
+    assert not (tmp_path / "w.wav").exists()
+
+
+def test_help_needs_no_heavy_import():
+    code = (
+        "import sys; from latentscape.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'pydantic', 'librosa', 'matplotlib', 'numba'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_a_killed_run_resumes_to_the_same_weights(folder, cache, tmp_path):
+    """Killed at some moment after its first checkpoint and resumed, a run ends with the weights of one never killed."""
+    steps = ["--set", "train.max_steps=400", "--set", "train.checkpoint_every=20"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert shell("train", folder, "--run", whole, "--recipe", "frames", *TINY, *steps) == 0
+    command = [sys.executable, "-m", "latentscape", "train", str(folder), "--run", str(killed), "--recipe", "frames", *TINY, *steps]
+    environment = os.environ | {"LATENTSCAPE_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    state = killed / "checkpoint" / "state.safetensors"
+    deadline = time.monotonic() + 120
+    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert shell("train", folder, "--run", killed, "--resume") == 0
+    assert (killed / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()

@@ -1,0 +1,153 @@
+"""One step: its noise, its guard, its state."""
+
+import math
+
+import pytest
+import torch
+from toy import CALM, batches, toy
+
+from latentscape.core.errors import StorageError
+from latentscape.train.config import Settled, TrainConfig
+from latentscape.train.learner import Learner
+from latentscape.train.process import fabric_of
+
+
+def learner(step=None, eager=None, **changes):
+    config = TrainConfig(**CALM | {"batch_size": 16, "schedule": "constant"} | changes)
+    return Learner(step or toy(), config, fabric_of(config), eager)
+
+
+def weights(of):
+    return {name: tensor.clone() for name, tensor in of.tensors().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_step_is_a_function_of_seed_and_step():
+    a, b = learner(averaging=0.9), learner(averaging=0.9)
+    for index in range(3):
+        torch.manual_seed(index)
+        a.update(index, *batches()(index))
+        torch.rand(1000)
+        b.update(index, *batches()(index))
+    assert same(weights(a), weights(b))
+    other = learner(averaging=0.9, seed=1)
+    for index in range(3):
+        other.update(index, *batches()(index))
+    assert not same(weights(a), weights(other))
+
+
+def test_steps_are_plain_adam():
+    step, ours = toy(), learner(learning_rate=0.01)
+    adam = torch.optim.Adam(step.parameters(), lr=0.01, fused=True)
+    from latentscape.core.random import seed_of
+
+    for index in range(4):
+        torch.manual_seed(seed_of(0, "step", index))
+        adam.zero_grad()
+        step(*batches()(index), index).total.backward()
+        adam.step()
+        ours.update(index, *batches()(index))
+    assert same(dict(step.state_dict()), dict(ours.step.state_dict()))
+
+
+def test_clipping_bounds_the_gradient(monkeypatch):
+    free, clipped = learner(), learner(clip_norm=0.5)
+    norms = []
+    for one in (free, clipped):
+        original = one.optimiser.step
+        monkeypatch.setattr(
+            one.optimiser,
+            "step",
+            lambda one=one, original=original: (
+                norms.append(math.sqrt(sum(float(p.grad.square().sum()) for p in one.step.parameters()))) or original()
+            ),
+        )
+        one.update(0, *batches()(0))
+    assert norms[0] > 0.5
+    assert norms[1] == pytest.approx(0.5, rel=1e-4)
+
+
+def test_weight_decay_spares_biases():
+    one = learner(toy(), weight_decay=0.3, optimiser="adamw")
+    decays = {p.ndim >= 2: group["weight_decay"] for group in one._adam.param_groups for p in group["params"]}
+    assert decays == {True: 0.3, False: 0.0}
+    assert sum(len(group["params"]) for group in one._adam.param_groups) == len(list(one.step.parameters()))
+
+
+@pytest.mark.parametrize("bad", ["loss", "gradient"])
+def test_the_guard_refuses_a_bad_step_and_changes_nothing(bad):
+    one = learner(toy(poison=2 if bad == "loss" else None), averaging=0.9)
+    for index in range(2):
+        assert one.update(index, *batches()(index)) is not None
+    before = weights(one)
+    if bad == "gradient":
+        one.step.model.decoder[0].weight.register_hook(lambda g: g * math.inf)
+    assert one.update(2, *batches()(2)) is None
+    assert same(before, weights(one))
+
+
+def test_the_lazy_guard_freezes_at_the_first_bad_step():
+    one, lazy = learner(toy(poison=3)), learner(toy(poison=3), eager=False)
+    for index in range(3):
+        one.update(index, *batches()(index))
+    for index in range(2):
+        lazy.update(index, *batches()(index))
+    assert lazy.healthy() is None
+    for index in range(2, 7):
+        assert lazy.update(index, *batches()(index)) is not None
+    assert lazy.healthy() == 1  # one good step since the last look
+    assert same(weights(one), weights(lazy))
+
+
+def test_state_goes_round():
+    a, b = learner(averaging=0.9), learner(averaging=0.9)
+    for index in range(3):
+        a.update(index, *batches()(index))
+    b.load(weights(a))
+    for one in (a, b):
+        one.update(3, *batches()(3))
+    assert same(weights(a), weights(b))
+
+
+def test_a_foreign_state_is_refused_in_one_line():
+    one = learner(averaging=0.9)
+    state = weights(one)
+    state["step.model.encoder.weight"] = torch.zeros(3, 3)
+    with pytest.raises(StorageError, match=r"does not fit the model.*encoder\.weight") as error:
+        one.load(state)
+    assert "\n" not in str(error.value)
+    with pytest.raises(StorageError, match="does not fit"):
+        one.load({name: t for name, t in weights(learner()).items()})
+
+
+def test_evaluation_wears_the_average_with_the_same_noise_each_time():
+    one = learner(averaging=0.9)
+    for index in range(3):
+        one.update(index, *batches()(index))
+    draws = []
+    for _ in range(2):
+        with one.evaluating() as model:
+            assert not model.training
+            assert not torch.is_grad_enabled()
+            assert torch.equal(model.encoder.weight, one.average.tensors()["model.encoder.weight"]) is False
+            draws.append(torch.rand(2))
+        assert one.step.model.training
+    assert torch.equal(*draws)
+
+
+def test_bf16_leaves_the_data_alone():
+    one = learner()
+    seen = []
+    one.step.register_forward_pre_hook(
+        lambda module, args: seen.append((args[0].dtype, torch.is_autocast_enabled("cpu")))
+    )
+    for precision in ("bf16", "32"):
+        one.obey(
+            Settled(config=one.config, max_steps=9, validate_every=3, precision=precision, threads=1, device="cpu")
+        )
+        assert one.update(0, *batches()(0)) is not None
+    assert seen == [(torch.float32, True), (torch.float32, False)]
+    assert all(p.dtype == torch.float32 for p in one.step.parameters())

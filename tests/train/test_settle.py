@@ -1,0 +1,86 @@
+"""Decisions by the clock, with a clock of our own."""
+
+import pytest
+import torch
+from toy import CALM, batches, toy, validate
+
+from latentscape.train import settle as room
+from latentscape.train.checkpoint import Checkpoints
+from latentscape.train.config import TrainConfig
+from latentscape.train.learner import Learner
+from latentscape.train.process import fabric_of
+
+
+@pytest.mark.parametrize(
+    ("left", "step", "validation", "every"), [(60, 0.01, 0.5, None), (60, 0.01, 30, None), (10, 0.1, 1, 50)]
+)
+def test_steps_fill_the_time_and_do_not_pass_it(left, step, validation, every):
+    steps, between = room.steps_within(left, step, validation, every)
+    count = -(-steps // between)
+    used = steps * step + count * validation
+    assert used <= left * 1.02 or count == 1
+    assert used >= 0.75 * left
+    assert every in (None, between)
+    assert count <= 25 or every is not None
+
+
+def test_no_time_left_is_still_one_step():
+    assert room.steps_within(-5.0, 0.1, 1.0, None)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [({1: 1.0, 2: 0.9}, 2), ({1: 1.0, 2: 0.97}, 1), ({1: 1.0, 2: 0.5, 4: 0.49}, 2), ({1: 1.0, 2: 6.3}, 1)],
+)
+def test_more_threads_must_earn_their_place(times, expected):
+    chosen = [0]
+    choice = room.quickest(list(times), lambda n: chosen.__setitem__(0, n), lambda index: times[chosen[0]], gain=0.05)
+    assert choice == expected == chosen[0]
+
+
+def test_one_slow_step_does_not_decide():
+    calls = iter(range(1000))
+    chosen = [0]
+
+    def seconds(index):
+        return 50.0 if next(calls) == 2 else {1: 1.0, 2: 1.2}[chosen[0]]
+
+    assert room.quickest([1, 2], lambda n: chosen.__setitem__(0, n), seconds, gain=0.05) == 1
+
+
+def test_thread_counts_end_at_the_cores():
+    counts = room.thread_counts()
+    assert counts[0] == 1
+    assert counts == sorted(set(counts))
+
+
+def decide(tmp_path, **changes):
+    config = TrainConfig(**CALM | {"max_steps": 50, "batch_size": 16} | changes)
+    learner = Learner(toy(), config, fabric_of(config))
+    before = {name: tensor.clone() for name, tensor in learner.tensors().items()}
+    settled = room.settle(learner, batches(), validate, Checkpoints(tmp_path))
+    after = learner.tensors()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    return settled
+
+
+def test_timing_leaves_no_trace(tmp_path):
+    settled = decide(tmp_path, precision="auto", threads="auto", averaging=0.9)
+    assert settled.threads in room.thread_counts()
+    assert settled.max_steps == 50
+    assert settled.validate_every == 2
+
+
+def test_minutes_become_steps(tmp_path):
+    settled = decide(tmp_path, minutes=0.05, checkpoint_seconds=60)
+    assert settled.step_seconds is not None
+    assert 1 <= settled.max_steps <= 3 / settled.step_seconds
+    assert not list((tmp_path / "checkpoint").glob("*.safetensors"))
+
+
+def test_bf16_is_taken_only_where_it_pays(tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "quickest", lambda choices, choose, seconds, gain: choose(choices[-1]) or choices[-1])
+    assert decide(tmp_path, precision="auto").precision == "bf16"
+    monkeypatch.setattr(room, "quickest", lambda choices, choose, seconds, gain: choose(choices[0]) or choices[0])
+    assert decide(tmp_path, precision="auto").precision == "32"

@@ -1,0 +1,121 @@
+"""Each sentence of the verdict, from histories whose answer is known."""
+
+import math
+
+import numpy as np
+import pytest
+
+from latentscape.train.verdict import judge
+
+
+def history(valid, train=None, every=100):
+    rows = [{"step": every * (i + 1), "part": "valid", "loss": float(v)} for i, v in enumerate(valid)]
+    rows += [
+        {"step": every * (i + 1), "part": "train", "loss": float(t)}
+        for i, t in enumerate(train if train is not None else [])
+    ]
+    return rows
+
+
+I = np.arange(30)
+NOISE = 0.05 * np.random.default_rng(0).standard_normal(30)
+FLAT = 10 + 20 * np.exp(-I / 2) + NOISE
+FALLING = 30 - 0.5 * I + NOISE
+RISING = np.where(I < 10, 30 - I, 20 + 0.3 * (I - 10)) + NOISE
+TRAIN = 30 - 0.8 * I
+
+
+def text(*args, **kwargs):
+    return " ".join(judge(*args, **kwargs).lines())
+
+
+def test_a_flat_tail_has_converged_and_a_falling_one_has_not():
+    assert judge(history(FLAT)).progress == "converged"
+    assert "Converged: loss has stopped falling." in text(history(FLAT))
+    assert judge(history(FALLING)).progress == "improving"
+    assert "Still improving" in text(history(FALLING))
+
+
+def test_a_fall_within_the_noise_or_negligible_is_no_improvement():
+    noise = np.random.default_rng(1).standard_normal(30)
+    assert judge(history(30 - I / 100 + noise)).progress == "converged"
+    assert judge(history([1e4, *(10 - 1e-4 * I)])).progress == "converged"
+
+
+def test_improvement_is_found_whatever_the_unit():
+    for scale in (1e-4, 1e4):
+        assert judge(history(scale * FALLING)).progress == "improving"
+        assert judge(history(scale * RISING, scale * TRAIN)).overfitted is True
+
+
+def test_over_fitting_needs_a_rise_of_validation_and_a_fall_of_training():
+    verdict = judge(history(RISING, TRAIN))
+    assert verdict.overfitted is True
+    assert verdict.best_step == 100 * (int(RISING.argmin()) + 1)
+    assert f"best at step {verdict.best_step}" in text(history(RISING, TRAIN))
+    assert judge(history(RISING, RISING)).overfitted is False  # both rise: something else is wrong
+    assert judge(history(FALLING, TRAIN)).overfitted is False
+    assert judge(history(FLAT, TRAIN)).overfitted is False
+    assert "Not over-fitted" in text(history(FLAT, TRAIN))
+
+
+def test_few_validations_are_not_judged():
+    verdict = judge(history([3.0, 2.0]))
+    assert (verdict.progress, verdict.overfitted, verdict.best) == ("unknown", None, 2.0)
+    assert "Too few validations" in " ".join(verdict.lines())
+    assert judge([]).best is None
+
+
+@pytest.mark.parametrize(("rates", "active"), [([0.0, 0.049, 0.051, 2.0], 2), ([1.0] * 3, 3)])
+def test_active_dimensions_are_counted_by_rate(rates, active):
+    verdict = judge(history(FLAT), rates=rates)
+    assert (verdict.active, verdict.latents, verdict.collapsed) == (active, len(rates), False)
+    assert f"{active} of {len(rates)} latent dimensions are active" in " ".join(verdict.lines())
+
+
+def test_collapse_is_named_with_what_to_try():
+    lines = text(history(FLAT), rates=[0.001] * 16, settings={"beta": 4.0})
+    assert "Collapsed: none of the 16" in lines
+    assert "objective.free_bits=0.1" in lines
+    assert "objective.beta=2" in lines
+    assert "objective.free_bits" not in text(history(FLAT), rates=[0.001] * 16, settings={"free_bits": 0.5})
+    assert "a smaller objective.beta" in text(history(FLAT), rates=[0.001] * 16)
+
+
+@pytest.mark.parametrize("rates", [None, [], [math.inf, 1.0]])
+def test_without_rates_nothing_is_said_of_latents(rates):
+    verdict = judge(history(FLAT), rates=rates)
+    assert (verdict.active, verdict.collapsed) == (None, None)
+    assert "latent" not in " ".join(verdict.lines())
+
+
+def test_gap_is_signed_and_named():
+    assert judge(history([5, 5, 5, 5], [3, 3, 3, 3.0])).gap == pytest.approx(2)
+    assert "lies 2 above training" in text(history([5, 5, 5, 5], [3, 3, 3, 3.0]))
+    assert "lies 2 below training" in text(history([3, 3, 3, 3], [5, 5, 5, 5.0]))
+
+
+def test_advice_follows_from_the_findings():
+    assert "train.max_steps=6000" in text(history(FALLING), settings={"max_steps": 3000})
+    assert "twice the steps" in text(history(FALLING))
+    assert "augmentation" in text(history(RISING, TRAIN))
+    assert "more sounds" in text(history(RISING, TRAIN), settings={"augmented": True})
+    assert "more latent dimensions" in text(history(FLAT), rates=[1.0] * 4)
+    assert "more latent dimensions" not in text(history(FALLING), rates=[1.0] * 4)
+
+
+def test_the_reason_is_said():
+    lines = text(history(FALLING), reason="diverged", settings={"learning_rate": 0.003, "max_steps": 10})
+    assert lines.startswith("Training broke off")
+    assert "train.learning_rate=0.001" in lines
+    assert "max_steps" not in lines
+    assert "a third of" in text([], reason="diverged")
+    assert "stopped before its end" in text(history(FALLING), reason="interrupted")
+
+
+def test_null_values_are_passed_over():
+    rows = history(FLAT) + [
+        {"step": 9999, "part": "valid", "loss": None},
+        {"step": 10000, "part": "valid", "other": 1.0},
+    ]
+    assert judge(rows).progress == judge(history(FLAT)).progress
