@@ -71,3 +71,11 @@ def test_applying_is_pure_at_any_length(length, channels, key):
     assert first.dtype == np.float32
     assert first.shape[0] == channels
     assert first.shape[1] >= 1
+
+
+def test_share_leaves_the_rest_as_it_is():
+    config = AugmentConfig(pitch=(1.0, 2.0), gain_db=(3.0, 6.0), share=0.7)
+    draws = [draw(config, 0, number) for number in range(1000)]
+    varied = [one for one in draws if one.pitch or one.gain_db]
+    assert 650 < len(varied) < 750
+    assert all(one.pitch and one.gain_db for one in varied)

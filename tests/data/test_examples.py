@@ -129,6 +129,19 @@ def test_the_pool_hears_the_whole_part_evenly(corpus):
         assert heard.max() <= 11
 
 
+@pytest.mark.parametrize("offset", [True, False])
+def test_segments_begin_anywhere_unless_told(tmp_path, offset):
+    """One clip is a ramp, so that a sample tells where it stood; a window may cross the grid of segments or not."""
+    ramp = np.linspace(-0.9, 0.9, 8000, dtype=np.float32)[None]
+    put(tmp_path / "ramp.wav", ramp, subtype="FLOAT")
+    config = DataConfig(augment=AugmentConfig(offset=offset), pool_seconds=0.5, segment_seconds=0.1, steps_per_slab=1)
+    with examples(open_source(str(tmp_path)), WAVE, Window(length=100), config) as made:
+        x = torch.cat([made.batch(step, 32)[0] for step in range(20)])[:, 0]
+        starts = ((x[:, 0].double() + 0.9) / 1.8 * 7999).round().long()
+        crossing = starts // 800 != (starts + 99) // 800
+        assert bool(crossing.any()) == offset
+
+
 def test_segments_cover_a_part_exactly():
     part = Part(np.array([4, 7]), np.array([10, 0]), np.array([95, 20]))
     cut = Segments.of(part, 30)
@@ -239,7 +252,8 @@ def test_a_long_recording_is_held_in_stretches(tmp_path):
 
 @pytest.mark.parametrize("window", [Window(), Window(length=4)])
 def test_units_are_mean_and_deviation_of_training_frames(corpus, window):
-    with examples(corpus, window=window) as made:
+    each = ROLLING.model_copy(update={"scale": "each"})
+    with examples(corpus, window=window, config=each) as made:
         mean, scale = made.units()
         frames = torch.cat([made.features(clip).T for clip in made.split.clips(corpus, "train")]).double()
         # segments are analysed for themselves, so frames at their edges differ a little from those of whole clips
@@ -247,7 +261,9 @@ def test_units_are_mean_and_deviation_of_training_frames(corpus, window):
         assert mean.shape == scale.shape == shape
         assert (mean.flatten() - frames.mean(0)).abs().max() < 0.6
         assert (scale.flatten() / frames.std(0) - 1).abs().max() < 0.15
-    whole = ROLLING.model_copy(update={"segment_seconds": 10.0})
+    with examples(corpus, window=window) as made:
+        assert torch.allclose(made.units()[1], scale.square().mean().sqrt())
+    whole = each.model_copy(update={"segment_seconds": 10.0})
     with examples(corpus, config=whole) as made:
         mean, scale = made.units()
         assert torch.allclose(mean.double(), frames.mean(0), atol=1e-4)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from latentscape.core.errors import DataError
 from latentscape.core.random import numpy_stream
+from latentscape.data.corpus import ImageCorpus
 from latentscape.data.examine import examine
 from latentscape.data.examples import DataConfig
 from latentscape.data.images import CHECKSUMS, IDX, ImageExamples
@@ -181,6 +182,13 @@ def test_dynamic_draws_differ_and_static_ones_do_not(mnist):
             assert (max(map(len, seen.values())) == 1) == (binarise == "static")
     assert means["dynamic"] == pytest.approx(1, abs=0.01)
     assert means["static"] == pytest.approx(1, abs=0.05)
+
+
+def test_every_step_draws_noise_of_its_own():
+    """All images are the same grey, so only the noise can differ."""
+    grey = ImageCorpus("grey", np.full((20, 1, 4, 4), 128, np.uint8), 255, {}, (), "0")
+    with examples(grey, "dynamic") as made:
+        assert not torch.equal(made.batch(0, 4)[0], made.batch(1, 4)[0])
 
 
 def test_held_images_come_in_order(mnist):

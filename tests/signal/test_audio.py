@@ -126,6 +126,15 @@ def test_a_truncated_file_gives_what_it_holds_and_its_header_tells(tmp_path, wav
     assert sum(block.shape[1] for block in audio.read_blocks(cut, 1000)) > 10000
 
 
+def test_a_truncated_wav_with_an_odd_chunk_before_its_samples(tmp_path, wave):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, wave.T, 22050, subtype="PCM_16")
+    data = path.read_bytes()
+    path.write_bytes(data[:12] + b"note\3\0\0\0abc\0" + data[12:50000])
+    assert audio.probe(path).frames == 30011
+    assert audio.read(path)[0].shape[1] < 13000
+
+
 @pytest.mark.parametrize("size", [b"\0\0\0\0", b"\xff\xff\xff\xff"])
 def test_a_wav_from_a_stream_of_unknown_length_is_no_truncated_one(tmp_path, wave, size):
     path = tmp_path / "a.wav"

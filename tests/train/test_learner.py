@@ -57,9 +57,9 @@ def test_clipping_bounds_the_gradient(monkeypatch):
     free, clipped = learner(), learner(clip_norm=0.5)
     norms = []
     for one in (free, clipped):
-        original = one.optimiser.step
+        original = one._adam.step
         monkeypatch.setattr(
-            one.optimiser,
+            one._adam,
             "step",
             lambda one=one, original=original: (
                 norms.append(math.sqrt(sum(float(p.grad.square().sum()) for p in one.step.parameters()))) or original()
@@ -120,7 +120,7 @@ def test_a_foreign_state_is_refused_in_one_line():
         one.load(state)
     assert "\n" not in str(error.value)
     with pytest.raises(StorageError, match="does not fit"):
-        one.load({name: t for name, t in weights(learner()).items()})
+        one.load(weights(learner()))
 
 
 def test_evaluation_wears_the_average_with_the_same_noise_each_time():

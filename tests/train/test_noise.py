@@ -68,5 +68,5 @@ def test_a_generator_of_ones_own_is_left_alone():
 
 
 def test_a_draw_that_can_not_be_shared_is_refused_and_not_faked():
-    with pytest.raises(UsageError, match="multinomial.*train.devices=1"), GlobalNoise(B, 0, 2):
+    with pytest.raises(UsageError, match=r"multinomial.*train\.devices=1"), GlobalNoise(B, 0, 2):
         torch.multinomial(torch.ones(4), B)

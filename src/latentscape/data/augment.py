@@ -27,6 +27,8 @@ class AugmentConfig(Record):
         noise_db: level of added white noise, dBFS (root mean square); ``None`` adds none.
         polarity: turn half of the sounds over.
         offset: begin anywhere in a clip, not on a fixed grid.
+        share: of the sounds that are varied; the others are heard as they are, so that the model also learns the top of
+            the spectrum, which resampling cuts.
     """
 
     pitch: Range = (0.0, 0.0)
@@ -35,6 +37,7 @@ class AugmentConfig(Record):
     noise_db: Range | None = None
     polarity: bool = False
     offset: bool = Field(default=True)
+    share: float = Field(default=1.0, ge=0, le=1)
 
     @property
     def still(self) -> bool:
@@ -74,13 +77,16 @@ def draw(config: AugmentConfig, *keys: Key) -> Augmentation:
     stream = numpy_stream("augment", *keys)
     pitch, gain, noise, offset = stream.uniform(size=4)
     choice, flip = int(stream.integers(2**31)), bool(stream.integers(2))
+    start = float(offset) - 0.5 if config.offset else 0.0
+    if stream.uniform() >= config.share:
+        return Augmentation(offset=start)
     steps = config.pitch_steps
     return Augmentation(
         pitch=steps[choice % len(steps)] if steps else _between(config.pitch, pitch),
         gain_db=_between(config.gain_db, gain),
         noise_db=None if config.noise_db is None else _between(config.noise_db, noise),
         flip=config.polarity and flip,
-        offset=float(offset) - 0.5 if config.offset else 0.0,
+        offset=start,
         seed=seed_of("noise", *keys),
     )
 

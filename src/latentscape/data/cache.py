@@ -50,6 +50,11 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "latentscape"
 
 
+def workers() -> int:
+    """Return how many threads read files: decoding and resampling leave Python's lock, so threads are enough."""
+    return max(1, min(8, os.cpu_count() or 1))
+
+
 @dataclass(frozen=True)
 class Stretch:
     """One clip inside a shard.
@@ -193,7 +198,7 @@ def build(folder: Path, jobs: Sequence[Job], settings: str, progress: Progress |
 
     if progress is not None:
         progress(done[0], total)
-    with ThreadPoolExecutor(max_workers=max(1, min(8, os.cpu_count() or 1))) as pool:
+    with ThreadPoolExecutor(workers()) as pool:
         futures = {pool.submit(_make, folder / names[place], groups[place], advance): place for place in missing}
         try:
             for future in as_completed(futures):
@@ -258,7 +263,7 @@ def _write(path: Path, group: Sequence[Job], advance: Callable[[], None]) -> lis
             kept = tuple(stretches) if len(stretches) == len(job.decoders) else ()
             entries.append(Entry(job.key, kept, fault))
             advance()
-    table = {"samples": position, "checksum": checksum, "entries": [asdict(entry) for entry in entries]}
+    table = {"checksum": checksum, "entries": [asdict(entry) for entry in entries]}
     save_json(path.with_suffix(".json"), table)
     return entries
 
@@ -288,8 +293,6 @@ def _open(path: Path, seen: dict[str, list[int]]) -> list[Entry] | None:
     try:
         table = load_json(path.with_suffix(".json"))
         state = sound.stat()
-        if state.st_size != 4 * table["samples"]:
-            return None
         if seen.get(path.name) != [state.st_size, state.st_mtime_ns] and _checksum(sound) != table["checksum"]:
             return None
         return [

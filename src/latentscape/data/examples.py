@@ -36,6 +36,8 @@ class DataConfig(Record):
         slabs: parts of the pool; one is replaced by fresh sound every ``steps_per_slab`` steps.
         steps_per_slab: see above; fewer hear more of the corpus and cost more work.
         segment_seconds: s; a longer clip comes in segments of this length, each drawn for itself.
+        scale: one scale for ``all`` features, so that an error of so many dB counts the same in every bin; or one for
+            ``each``.
         statistics_seconds: s of training sound from which mean and scale are taken.
         binarise: images only: ``none`` leaves grey in [0, 1], ``dynamic`` draws pixels from it in every batch,
             ``static`` draws them once.
@@ -46,6 +48,7 @@ class DataConfig(Record):
     slabs: int = Field(default=4, ge=1)
     steps_per_slab: int = Field(default=250, ge=1)
     segment_seconds: float = Field(default=8.0, gt=0)
+    scale: Literal["all", "each"] = "all"
     statistics_seconds: float = Field(default=1800.0, gt=0)
     binarise: Binarise = "none"
 

@@ -4,7 +4,6 @@ Letters: n samples.
 """
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from jaxtyping import Float32
 
 from latentscape.core.errors import DataError, StorageError
 from latentscape.core.storage import load_json, save_json
-from latentscape.data.cache import Fault, Tally
+from latentscape.data.cache import Fault, Tally, workers
 from latentscape.data.labels import Labels
 from latentscape.signal.audio import probe, read_blocks
 
@@ -72,11 +71,6 @@ class Facts:
     format: str = ""
     fault: str = ""
     note: str = ""
-
-
-def workers() -> int:
-    """Return how many threads read files: decoding and resampling leave Python's lock, so threads are enough."""
-    return max(1, min(8, os.cpu_count() or 1))
 
 
 def probe_all(listing: Listing, folder: Path) -> list[Facts]:

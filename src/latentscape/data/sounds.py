@@ -212,7 +212,7 @@ class SoundExamples(Examples):
     # ----------------------------------------------------------------------------------------------------------- units
 
     def units(self) -> tuple[Tensor, Tensor]:
-        """Return mean and scale of each feature bin over at most ``statistics_seconds`` of training sound.
+        """Return mean and scale of the features over at most ``statistics_seconds`` of training sound.
 
         Codes have neither: 0 and 1.
         """
@@ -238,7 +238,10 @@ class SoundExamples(Examples):
                 break
         assert shift is not None  # a training part has at least one segment
         mean = total / count
-        scale = (square / count - mean.square()).clamp(min=0).sqrt()
+        variance = (square / count - mean.square()).clamp(min=0)
+        if self.config.scale == "all":
+            variance = variance.mean().expand_as(variance)
+        scale = variance.sqrt()
         typical = float(scale.mean())
         scale = scale.clamp(min=LEAST_SCALE * typical) if typical > 0 else torch.ones_like(scale)
         return (shift + mean).float().reshape(shape), scale.float().reshape(shape)

@@ -24,7 +24,6 @@ known to have: in standardised units :math:`m = l + \operatorname{softplus}(r - 
 """
 
 import math
-from abc import ABC, abstractmethod
 from typing import Annotated, Any, Literal
 
 import torch
@@ -35,8 +34,10 @@ from torch.distributions import Bernoulli, Categorical, Distribution, Independen
 
 from latentscape.core.config import Record
 from latentscape.core.distributed import mean_over_processes
-from latentscape.core.errors import ConfigError, LikelihoodError
+from latentscape.core.errors import ConfigError
 from latentscape.dist.diagonal import Diagonal, DiagonalLaplace, DiagonalNormal
+from latentscape.dist.likelihood import Likelihood
+from latentscape.dist.radial import Radial, RadialConfig
 from latentscape.dist.units import Affine
 
 Scale = Literal["fixed", "scalar", "feature", "item", "element", "optimal"]
@@ -78,62 +79,8 @@ class CategoricalConfig(Record):
 
 
 LikelihoodConfig = Annotated[
-    GaussianConfig | LaplaceConfig | BernoulliConfig | CategoricalConfig, Field(discriminator="kind")
+    GaussianConfig | LaplaceConfig | RadialConfig | BernoulliConfig | CategoricalConfig, Field(discriminator="kind")
 ]
-
-
-class Likelihood(nn.Module, ABC):
-    """A row of the decoder's table.
-
-    A decoder emits ``outputs`` numbers an item: ``channels`` for every value of x, then ``items`` for the item.
-
-    Attributes:
-        event_shape: shape of one x.
-        units: what maps x to the standardised values that networks see. Continuous likelihoods use the units they are
-            given; the discrete ones have their own, since their values mean nothing but themselves.
-    """
-
-    channels: int = 1
-    items: int = 0
-
-    def __init__(self, event_shape: tuple[int, ...], units: Affine) -> None:
-        super().__init__()
-        self.event_shape = event_shape
-        self.units = units
-
-    @property
-    def outputs(self) -> int:
-        """Numbers a decoder emits for an item."""
-        return self.channels * math.prod(self.event_shape) + self.items
-
-    @abstractmethod
-    def forward(self, raw: Tensor) -> Distribution:
-        """Turn raw outputs ``[b, outputs]`` into p(x), batch ``[b]``, in the units of x."""
-
-    def observe(self, p: Distribution, x: Tensor) -> Distribution:
-        """Return p with what is estimated from data set to its estimate on x ``[b, *event]`` (training only)."""
-        return p
-
-    @abstractmethod
-    def _reason(self, x: Tensor) -> str | None:
-        """Say what this likelihood needs, where x is not that."""
-
-    def check(self, x: Tensor) -> None:
-        """Refuse data that this likelihood can't describe.
-
-        Raises:
-            LikelihoodError: what arrived and what is needed.
-        """
-        if tuple(x.shape[1:]) != self.event_shape:
-            raise LikelihoodError(
-                f"data have shape {tuple(x.shape[1:])} an item, the likelihood expects {self.event_shape}"
-            )
-        if x.is_floating_point() and not bool(x.isfinite().all()):
-            raise LikelihoodError("data hold NaN or infinity; no likelihood can describe them")
-        reason = self._reason(x)
-        if reason is not None:
-            low, high = x.min().item(), x.max().item()
-            raise LikelihoodError(f"data lie between {low:.6g} and {high:.6g} ({x.dtype}), but {reason}")
 
 
 class Continuous(Likelihood):
@@ -149,12 +96,12 @@ class Continuous(Likelihood):
         self.power = 2 if isinstance(config, GaussianConfig) else 1
         self.channels = 2 if config.scale == "element" else 1
         self.items = 1 if config.scale == "item" else 0
-        self._axes = tuple(range(-len(event_shape), 0))
+        learnt = config.scale not in ("fixed", "optimal")
         excess = config.value - config.least
-        if excess <= 0:
+        if learnt and excess <= 0:
             raise ConfigError(f"likelihood.value: got {config.value:g}, expected more than least = {config.least:g}")
         # An emitted scale is softplus(raw + start) + least: the configured value where the raw output is 0.
-        self._start = math.log(math.expm1(excess))
+        self._start = math.log(math.expm1(excess)) if learnt else 0.0
         match config.scale:
             case "scalar":
                 self.log_excess = nn.Parameter(torch.full((), math.log(excess)))
@@ -280,6 +227,7 @@ class Codes(Likelihood):
 _TABLE: dict[type[Record], type[Any]] = {
     GaussianConfig: Continuous,
     LaplaceConfig: Continuous,
+    RadialConfig: Radial,
     BernoulliConfig: Bits,
     CategoricalConfig: Codes,
 }

@@ -14,9 +14,8 @@ def check_distribution(p: Distribution, *, draws: int = 4000, errors: float = 5.
     r"""Check that samples of ``p`` agree with its density, whatever its family.
 
     For any two densities, :math:`E_p[\log p(x)] = -H(p)`. Where the entropy is known, the mean log density of own
-    samples is compared with it. Everywhere the density is integrated by importance sampling from a wider law r around
-    the samples:
-    :math:`E_r[p(x) / r(x)] = 1` for real events of at most 8 values, exactly by counting for small discrete ones.
+    samples is compared with it. For real events of at most 8 values, the density is also integrated by importance
+    sampling from a wider law r around the samples: :math:`E_r[p(x) / r(x)] = 1`.
 
     Args:
         p: any distribution with float or integer events.
@@ -47,7 +46,7 @@ def check_distribution(p: Distribution, *, draws: int = 4000, errors: float = 5.
 
 
 def _check_mass(p: Distribution, x: Tensor, draws: int, errors: float) -> None:
-    """Compare moments and total mass with those seen through a heavier-tailed law."""
+    """Integrate the density by samples of a heavier-tailed law."""
     centre, spread = x.mean(0), 1.3 * x.std(0)
     dims = tuple(range(-len(p.event_shape), 0))
     r = torch.distributions.StudentT(torch.full_like(spread, 4.0), centre, spread, validate_args=False)

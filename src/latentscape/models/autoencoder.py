@@ -21,6 +21,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.nn.functional import logsigmoid
 
 from latentscape.core.config import Record
 from latentscape.core.errors import ConfigError, LikelihoodError, nearest
@@ -117,7 +118,8 @@ class NetEncoder(Encoder):
             case "uniform":
                 a, b = raw.chunk(2, dim=1)
                 width = torch.sigmoid(b)
-                return DiagonalUniform(self.centre + (1 - width) * self.reach * torch.tanh(a), width * self.reach)
+                centre = self.centre + (1 - width) * self.reach * torch.tanh(a)
+                return DiagonalUniform(centre, width * self.reach, log_scale=logsigmoid(b) + self.reach.log())
 
 
 class NetDecoder(Decoder):

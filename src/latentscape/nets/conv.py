@@ -89,7 +89,7 @@ def _activate(config: ConvConfig, channels: int) -> list[nn.Module]:
     return [*norm, ACTIVATIONS[config.activation]()]
 
 
-def _draw(layer: nn.Module, reuse: float, gain: float = 2**0.5) -> nn.Module:
+def _draw(layer: nn.Module, reuse: int, gain: float = 2**0.5) -> nn.Module:
     """Draw weights so that variance is kept: gain^2 / (inputs that reach one output); ``reuse`` divides them."""
     weight, bias = layer.weight, layer.bias
     assert isinstance(weight, Tensor)

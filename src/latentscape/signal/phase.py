@@ -97,7 +97,7 @@ def log_magnitude(magnitude: Tensor, floor: float) -> np.ndarray:
 
 
 def with_phase(magnitude: Float[Tensor, "r t m"], phase: np.ndarray) -> Complex[Tensor, "r t m"]:
-    """Join magnitude and phase (rad, relative to the window's centre) into coefficients (relative to its begin: (-1)^m).
+    """Join magnitude and phase (rad, counted from the window's centre) into coefficients (from its begin: (-1)^m).
 
     The first and the last bin of a real wave are real: theirs is the nearer of 0 and pi.
     """

@@ -30,7 +30,7 @@ class TrainConfig(Record):
         batch_size: items of the global batch, shared by all processes.
         learning_rate: the peak rate.
         schedule: its course (see the module's equations).
-        warm_up: steps of linear growth before a ``constant`` or ``cosine`` schedule.
+        warm_up: steps of linear growth before a ``constant`` or ``cosine`` schedule; at most a tenth of ``max_steps``.
         optimiser: Adam (Kingma and Ba 2015) or AdamW (Loshchilov and Hutter 2019), fused.
         weight_decay: of the tensors with two axes or more; biases and gains are left alone.
         clip_norm: gradients are scaled down to this global norm; ``None`` is never.
@@ -134,7 +134,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 def learning_rate(config: TrainConfig, step: int, max_steps: int) -> float:
     """Return the learning rate of the step after ``step`` steps (see the module's equations)."""
-    warm_up = 0 if config.schedule == "one_cycle" else min(config.warm_up, max_steps)
+    warm_up = 0 if config.schedule == "one_cycle" else min(config.warm_up, max_steps // 10)
     if step < warm_up:
         return config.learning_rate * (step + 1) / warm_up
     u = (step - warm_up) / max(max_steps - warm_up, 1)

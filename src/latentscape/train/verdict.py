@@ -5,9 +5,9 @@ them the *tail*; r rate of each latent dimension in nats.
 
 * improving: least squares through the tail, value against step; fall f over the tail's span. Improving where the slope
   is negative by more than two standard errors and f exceeds 0.3 % of the whole fall from first to best value.
-* over-fitted: the tail's mean lies above the best value by more than twice the tail's scatter and by more than 2 % of the
-  whole fall, while training values still went down since the best step. The gap between training and validation is
-  reported, not judged: it is natural where data are few.
+* over-fitted: the values since the best one (at most a tail) lie above it in the mean, by more than twice their mean's
+  standard error and by more than 2 % of the whole fall, while training values still went down since the best step. The
+  gap between training and validation is reported, not judged: it is natural where data are few.
 * active: r > 0.05 nat (by rate and not by the variance of posterior means, which misleads in hierarchies).
 * collapsed: no dimension is active.
 """
