@@ -5,7 +5,8 @@
 "ours" is ``latentscape.train.loop.fit``; "plain" a loop by hand with the same nets and the loss in closed form; "bare"
 a loop around our own model and objective. Same batches, fused Adam and precision, no validation. Runs alternate, and
 each gives the mean time of its steps after the first 20, from one batch request to the next, so that logging and all
-else that a loop does is in it. A ratio is the median over turns (with its range) of ours divided by the other. On a busy machine
+else that a loop does is in it. A ratio is the median over turns (with its range) of ours divided by the other. On a
+busy machine
 ``--cpu-time`` counts this thread's processor time instead (one thread).
 
 ``--pythae`` names the interpreter of an environment with pythae 0.1.2: its trainer on its own MLP VAE (784-512-16),

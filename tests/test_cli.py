@@ -150,7 +150,21 @@ def test_walks_samples_and_morphs_have_the_length_asked_for(run, folder, tmp_pat
 
 def test_the_same_seed_gives_the_same_sound(run, tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        assert shell("walk", run, "--kind", "random-walk", "--seconds", 0.2, "--seed", seed, "--out", tmp_path / f"{name}.wav") == 0
+        assert (
+            shell(
+                "walk",
+                run,
+                "--kind",
+                "random-walk",
+                "--seconds",
+                0.2,
+                "--seed",
+                seed,
+                "--out",
+                tmp_path / f"{name}.wav",
+            )
+            == 0
+        )
     a, b, c = ((tmp_path / f"{name}.wav").read_bytes() for name in "abc")
     assert a == b
     assert a != c
@@ -270,7 +284,19 @@ def test_a_killed_run_resumes_to_the_same_weights(folder, cache, tmp_path):
     steps = ["--set", "train.max_steps=400", "--set", "train.checkpoint_every=20"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert shell("train", folder, "--run", whole, "--recipe", "frames", *TINY, *steps) == 0
-    command = [sys.executable, "-m", "latentscape", "train", str(folder), "--run", str(killed), "--recipe", "frames", *TINY, *steps]
+    command = [
+        sys.executable,
+        "-m",
+        "latentscape",
+        "train",
+        str(folder),
+        "--run",
+        str(killed),
+        "--recipe",
+        "frames",
+        *TINY,
+        *steps,
+    ]
     environment = os.environ | {"LATENTSCAPE_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     state = killed / "checkpoint" / "state.safetensors"

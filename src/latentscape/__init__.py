@@ -1,3 +1,45 @@
-"""latentscape: a folder of sounds becomes a space you can travel through."""
+"""latentscape: a folder of sounds becomes a space you can travel through.
+
+>>> import latentscape as ls
+>>> instrument = ls.load("runs/strings")  # doctest: +SKIP
+>>> wave = instrument.render(instrument.walk("circle"), seconds=10)  # doctest: +SKIP
+
+Names are loaded when they are first used, so that importing the package costs nothing.
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+
+_WHERE = {
+    "Instrument": "instrument.instrument",
+    "Circle": "geometry.paths",
+    "Diagonal": "geometry.paths",
+    "Grid": "geometry.paths",
+    "Line": "geometry.paths",
+    "RandomWalk": "geometry.paths",
+    "Sphere": "geometry.paths",
+    "Spiral": "geometry.paths",
+    "Traversal": "geometry.paths",
+    "Path": "geometry.path",
+    "join": "geometry.travel",
+    "travel": "geometry.travel",
+    "RunConfig": "experiment.config",
+    "open_source": "data.sources",
+    "load": "instrument.loading",
+}
+
+__all__ = ["__version__", *sorted(_WHERE)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'latentscape' has no attribute '{name}'")
+    value = getattr(import_module(f"latentscape.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,7 +1,8 @@
 """The shell: thin verbs over :mod:`latentscape.experiment` and :mod:`latentscape.workshop`.
 
-Verbs are static and heavy imports are inside them, so that ``latentscape --help`` answers at once. Errors go to standard
-error as one line, with exit code 2 (the request was wrong) or 1 (the work failed); ``--debug`` shows the traceback.
+Verbs are static and heavy imports are inside them, so that ``latentscape --help`` answers at once. Errors go to
+standard error as one line, with exit code 2 (the request was wrong) or 1 (the work failed); ``--debug`` shows the
+traceback.
 """
 
 import json
@@ -19,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="A folder of sounds becomes a space you can travel through.",
-    epilog="SOURCE is a folder, a sound, a list of files or the name of a data set; RUN is the folder of a trained run.",
+    epilog="SOURCE is a folder, a sound, a list of files or a data set's name; RUN is the folder of a trained run.",
 )
 START, MAKE, MEASURE = "start", "make sound", "measure"
 
@@ -29,10 +30,14 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what is there")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
 Seed = Annotated[int, typer.Option(help="the seed of every draw")]
-Out = Annotated[Path, typer.Option("--out", "-o", help="where to write; the suffix chooses the format (wav, flac, ogg, aiff)")]
+Out = Annotated[
+    Path, typer.Option("--out", "-o", help="where to write; the suffix chooses the format (wav, flac, ogg, aiff)")
+]
 OutFolder = Annotated[Path, typer.Option("--out", "-o", help="the folder to write to")]
 Seconds = Annotated[float, typer.Option(help="length of the sound in seconds", min=0.01)]
-QualityName = Annotated[str, typer.Option(help="best, fast or live: how the phase is found where a model gives only magnitudes")]
+QualityName = Annotated[
+    str, typer.Option(help="best, fast or live: how the phase is found where a model gives only magnitudes")
+]
 Rate = Annotated[int | None, typer.Option("--rate", help="sample rate in Hz [default: the corpus's commonest]", min=1)]
 Channels = Annotated[str, typer.Option(help="mean, or each: every channel is a sound of its own")]
 Labels = Annotated[str | None, typer.Option(help='file-name pattern, such as "{instrument}_{note}"')]
@@ -119,11 +124,17 @@ def recipes(name: Annotated[str | None, typer.Argument(help="a recipe")] = None,
 def train(
     source: Source,
     run: Annotated[Path, typer.Option("--run", help="the run folder to make")],
-    recipe: Annotated[str | None, typer.Option("--recipe", "-r", help="see `latentscape recipes` [default: what fits]")] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", "-r", help="see `latentscape recipes` [default: what fits]")
+    ] = None,
     sets: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change a setting")] = None,
-    minutes: Annotated[float | None, typer.Option(help="bound the training; turned into train.max_steps once", min=0.01)] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="bound the training; turned into train.max_steps once", min=0.01)
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on where the run stopped")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="start again; the old run is kept beside as .old")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="start again; the old run is kept beside as .old")
+    ] = False,
     device: Device = "auto",
     devices: Annotated[int, typer.Option(help="number of processes that share every batch", min=1)] = 1,
     seed: Seed = 0,
@@ -136,7 +147,19 @@ def train(
     from latentscape.experiment import Request, run_experiment
 
     request = Request(
-        source, run, recipe, tuple(sets or ()), minutes, resume, overwrite, device, devices, seed, rate, channels, labels
+        source,
+        run,
+        recipe,
+        tuple(sets or ()),
+        minutes,
+        resume,
+        overwrite,
+        device,
+        devices,
+        seed,
+        rate,
+        channels,
+        labels,
     )
     summary = run_experiment(request, say=_say(as_json))
     _print_json(summary.to_json()) if as_json else typer.echo("\n".join(summary.lines()))
@@ -180,7 +203,12 @@ def info(run: Run, as_json: Json = False) -> None:
 
 @app.command(rich_help_panel=MAKE)
 def reconstruct(
-    run: Run, source: Source, out: OutFolder, quality: QualityName = "best", device: Device = "auto", overwrite: Overwrite = False
+    run: Run,
+    source: Source,
+    out: OutFolder,
+    quality: QualityName = "best",
+    device: Device = "auto",
+    overwrite: Overwrite = False,
 ) -> None:
     """Send sounds through the model and back."""
     from latentscape.workshop import reconstruct as work
@@ -226,16 +254,17 @@ def sample(
     """Draw sounds from the prior."""
     from latentscape.workshop import sample as work
 
-    _written(
-        work(run, out, count=count, seconds=seconds, seed=seed, temperature=temperature, quality=quality, device=device, overwrite=overwrite)
-    )  # fmt: skip
+    options = {"quality": quality, "device": device, "overwrite": overwrite}
+    _written(work(run, out, count=count, seconds=seconds, seed=seed, temperature=temperature, **options))
 
 
 @app.command(rich_help_panel=MAKE)
 def walk(
     run: Run,
     out: Out,
-    kind: Annotated[str, typer.Option(help="line, traversal, grid, diagonal, circle, spiral or random-walk")] = "circle",
+    kind: Annotated[
+        str, typer.Option(help="line, traversal, grid, diagonal, circle, spiral or random-walk")
+    ] = "circle",
     seconds: Seconds = 10.0,
     axes: Annotated[str | None, typer.Option(help="one or two axes of the map, such as 0,1")] = None,
     radius: Annotated[float, typer.Option(help="in standard deviations of the corpus", min=0)] = 2.0,
@@ -248,9 +277,8 @@ def walk(
     """Travel through the latent space and write what is heard."""
     from latentscape.workshop import walk as work
 
-    _written(
-        work(run, out, kind=kind, seconds=seconds, axes=axes, radius=radius, turns=turns, seed=seed, quality=quality, device=device, overwrite=overwrite)
-    )  # fmt: skip
+    way = {"kind": kind, "seconds": seconds, "axes": axes, "radius": radius, "turns": turns, "seed": seed}
+    _written(work(run, out, **way, quality=quality, device=device, overwrite=overwrite))
 
 
 @app.command(rich_help_panel=MAKE)

@@ -1,7 +1,8 @@
 """The verbs on files: sounds and codes in, sounds and codes out.
 
-Outputs keep their input's relative path and stem (``kick/01.flac`` -> ``DIR/kick/01.wav``). Nothing is overwritten unless
-told: every target is checked before the first is written. Every function returns lines that say what was written.
+Outputs keep their input's relative path and stem (``kick/01.flac`` -> ``DIR/kick/01.wav``). Nothing is overwritten
+unless told: every target is checked before the first is written. Every function returns lines that say what was
+written.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -127,9 +127,13 @@ class TestStorage:
         assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
     def test_interruption_leaves_nothing_half_written(self, tmp_path):
-        with pytest.raises(KeyboardInterrupt), storage.atomic(tmp_path / "a") as temporary:
-            temporary.write_text("half")
-            raise KeyboardInterrupt
+        def interrupted():
+            with storage.atomic(tmp_path / "a") as temporary:
+                temporary.write_text("half")
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize("load", [storage.load_json, storage.load_tensors])

@@ -57,6 +57,7 @@ def work(rank, path, queue):
             value /= 2
     if rank == 0:
         queue.put([[value.tolist() for value in row] for row in found])
+    collective.barrier()
     collective.destroy_process_group()
 
 

@@ -5,6 +5,7 @@ path (``model.encoder.widths``) and offers the nearest known name.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
@@ -102,7 +103,9 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        same_kind = isinstance(old, Mapping) and isinstance(value, Mapping) and value.get("kind") in (None, old.get("kind"))
+        same_kind = (
+            isinstance(old, Mapping) and isinstance(value, Mapping) and value.get("kind") in (None, old.get("kind"))
+        )
         merged[key] = merge(old, value) if same_kind else value
     return merged
 
@@ -121,10 +124,8 @@ def assignment(text: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {key}: '{value}' is not a YAML value") from error
     if isinstance(parsed, str):  # YAML 1.1 reads 1e-3 as text; everybody else reads a number
-        try:
+        with suppress(ValueError):
             parsed = float(parsed)
-        except ValueError:
-            pass
     result: Any = parsed
     for part in reversed(key.strip().split(".")):
         result = {part: result}

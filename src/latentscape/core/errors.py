@@ -1,7 +1,7 @@
 """Errors with one clear line: what arrived, what was expected, where.
 
-The shell prints ``str(error)`` and exits with ``error.exit_code``: 2 where the request itself was wrong (usage), 1 where
-the work failed.
+The shell prints ``str(error)`` and exits with ``error.exit_code``: 2 where the request itself was wrong (usage), 1
+where the work failed.
 """
 
 from collections.abc import Iterable

@@ -28,13 +28,17 @@ class Diagonal(Distribution):
         scale: broadcastable to ``loc``.
         event_dim: number of axes in the event.
         log_scale: log of ``scale``, where it is known already.
+        unit: that location 0 and scale 1 are known, so that a divergence against this takes half of the work.
     """
 
     arg_constraints: dict[str, Any] = {}
     has_rsample: bool = True
 
-    def __init__(self, loc: Tensor, scale: Tensor, event_dim: int = 1, *, log_scale: Tensor | None = None) -> None:
+    def __init__(
+        self, loc: Tensor, scale: Tensor, event_dim: int = 1, *, log_scale: Tensor | None = None, unit: bool = False
+    ) -> None:
         self.loc = loc
+        self.unit = unit
         self.scale = scale
         self._log_scale = log_scale
         split = loc.ndim - event_dim
@@ -82,6 +86,8 @@ class Diagonal(Distribution):
     def sum_event(self, value: Tensor) -> Tensor:
         """Sum over the event a value that broadcasts to ``loc``, touching the batch only where the value has one."""
         batch = value.shape[: max(0, value.ndim - len(self._axes))]
+        if self._axes and value.shape == batch + self.event_shape:
+            return value.sum(self._axes)
         return value.broadcast_to(batch + self.event_shape).sum(self._axes) if self._axes else value
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:

@@ -20,6 +20,8 @@ _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 def _normal_normal(q: Diagonal, p: Diagonal) -> Tensor:
+    if p.unit:
+        return 0.5 * (q.scale.square() + q.loc.square() - 1) - q.log_scale
     variance = q.scale.square() + (q.loc - p.loc).square()
     return 0.5 * (variance / p.scale.square() - 1) + p.log_scale - q.log_scale
 

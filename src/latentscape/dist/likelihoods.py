@@ -173,6 +173,15 @@ class Continuous(Likelihood):
         return None
 
 
+class _Bits(Independent):
+    """Independent Bernoulli variables whose density takes two passes over the batch fewer than torch's."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        logits, value = torch.broadcast_tensors(self.base_dist.logits, value)
+        loss = F.binary_cross_entropy_with_logits(logits, value, reduction="none")
+        return -loss.flatten(value.ndim - len(self.event_shape)).sum(-1)
+
+
 class Bits(Likelihood):
     """Independent Bernoulli variables; raw outputs are logits."""
 
@@ -182,7 +191,7 @@ class Bits(Likelihood):
     def forward(self, raw: Tensor) -> Distribution:
         """Turn logits ``[b, outputs]`` into p(x)."""
         logits = raw.reshape(-1, *self.event_shape)
-        return Independent(Bernoulli(logits=logits, validate_args=False), len(self.event_shape), validate_args=False)
+        return _Bits(Bernoulli(logits=logits, validate_args=False), len(self.event_shape), validate_args=False)
 
     def _reason(self, x: Tensor) -> str | None:
         if bool(((x == 0) | (x == 1)).all()):

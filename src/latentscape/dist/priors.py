@@ -52,6 +52,7 @@ class FactorialPrior(Prior):
     def __init__(self, family: type[Diagonal], dim: int, loc: float, scale: float) -> None:
         super().__init__()
         self.family = family
+        self.unit = loc == 0 and scale == 1
         self.register_buffer("loc", torch.full((dim,), loc), persistent=False)
         self.register_buffer("scale", torch.full((dim,), scale), persistent=False)
         self.register_buffer("log_scale", self.scale.log(), persistent=False)
@@ -60,7 +61,7 @@ class FactorialPrior(Prior):
     def forward(self, given: Distribution | None = None, context: Context = {}) -> Diagonal:
         """Return p(z), batch shape ``()``; the same object until the prior moves to another device or type."""
         if self._cache is None or self._cache.loc is not self.loc:
-            self._cache = self.family(self.loc, self.scale, log_scale=self.log_scale)
+            self._cache = self.family(self.loc, self.scale, log_scale=self.log_scale, unit=self.unit)
         return self._cache
 
 

@@ -89,14 +89,14 @@ class RadialLaplace(Distribution):
         """Return r, ``[*batch]``."""
         return torch.linalg.vector_norm((x - self.loc) / self.units, dim=self._axes)
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-density in nats, ``[*batch]``."""
         d = self.size
         surface = math.log(2) + d / 2 * math.log(math.pi) - math.lgamma(d / 2) + math.lgamma(d)
         volume = self.units.log().expand(self.event_shape).sum()
-        return -self.radius(x) / self.scale - d * self.scale.log() - surface - volume
+        return -self.radius(value) / self.scale - d * self.scale.log() - surface - volume
 
-    def rsample(self, sample_shape: torch.Size | tuple[int, ...] = torch.Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:
         """Draw with gradients to m and s."""
         shape = self._extended_shape(torch.Size(sample_shape))
         direction = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)

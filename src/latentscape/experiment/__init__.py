@@ -7,7 +7,18 @@ from latentscape.experiment.examine import examine
 from latentscape.experiment.finish import Summary, finish
 from latentscape.experiment.run import Request, Say, train
 
-__all__ = ["Card", "Figures", "Request", "RunConfig", "Summary", "card", "evaluate", "examine", "resolve", "run_experiment"]
+__all__ = [
+    "Card",
+    "Figures",
+    "Request",
+    "RunConfig",
+    "Summary",
+    "card",
+    "evaluate",
+    "examine",
+    "resolve",
+    "run_experiment",
+]
 
 
 def run_experiment(request: Request, say: Say) -> Summary:

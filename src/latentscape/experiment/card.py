@@ -32,7 +32,8 @@ class Card:
         representation = (self.config["representation"] or {"kind": "images"})["kind"]
         window = self.config["window"]
         lines = [
-            f"{self.run}: {model['kind']} with {model['latent']} latents over {representation}, recipe {facts['recipe']}",
+            f"{self.run}: {model['kind']} with {model['latent']} latents over {representation}",
+            f"recipe {facts['recipe']}",
             f"window {window['length']}, hop {window['hop']}; objective {self.config['objective']['kind']}",
             f"learnt from {facts['source']}, seed {facts['seed']}, started {facts['started']}",
         ]

@@ -2,9 +2,9 @@ r"""Every measure that applies to a run, beside the best linear model on the sam
 
 Letters: x items, d latent width, W principal directions.
 
-The linear baseline is probabilistic PCA with as many latents as the model, fitted on the same training batches
-(augmentation included), its reconstruction the orthogonal projection onto its directions,
-:math:`\hat x = \mu + W (W^\top W)^{-1} W^\top (x - \mu)`: the best that any linear auto-encoder can do in squared error.
+The linear baseline is probabilistic PCA with as many latents as the model, fitted on the same training sounds (with or
+without augmentation, whichever is better), its reconstruction the orthogonal projection onto its directions,
+:math:`\hat x = \mu + W (W^\top W)^{-1} W^\top (x - \mu)`: the best that a linear auto-encoder can do in squared error.
 Both reconstructions are kept above the representation's floor, which both know.
 """
 
@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -56,7 +57,9 @@ class Figures:
         return {"about": self.about, "numbers": numbers}
 
 
-def evaluate(run: Path, source: str | None = None, *, part: PartName = "test", samples: int = 0, device: str = "auto") -> Figures:
+def evaluate(
+    run: Path, source: str | None = None, *, part: str = "test", samples: int = 0, device: str = "auto"
+) -> Figures:
     """Measure a run on a part of its own corpus, or on all of another source.
 
     Args:
@@ -68,30 +71,39 @@ def evaluate(run: Path, source: str | None = None, *, part: PartName = "test", s
     """
     if part not in PARTS:
         raise UsageError(f"--part got '{part}', expected one of {', '.join(PARTS)}")
+    chosen_part = cast("PartName", part)
     instrument = Instrument.load(run, device)
     prepared = open_run(run)
     heard = prepared.examples
     if source is not None:
-        options = prepared.config.source.model_copy(update={"sample_rate": getattr(prepared.corpus, "sample_rate", None)})
+        options = prepared.config.source.model_copy(
+            update={"sample_rate": getattr(prepared.corpus, "sample_rate", None)}
+        )
         corpus = open_source(source, options)
         # labels of another corpus have other codes, so they count as unknown
-        heard, part = build_examples(prepared.config, corpus, undivided(corpus)), "test"
+        heard, chosen_part = build_examples(prepared.config, corpus, undivided(corpus)), "test"
     with prepared.examples, heard:
-        numbers = measure(instrument, heard, part, train=prepared.examples, samples=samples)
-        items = heard.count(part)
+        numbers = measure(instrument, heard, chosen_part, train=prepared.examples, samples=samples)
+        items = heard.count(chosen_part)
     return Figures(f"{run.name}, {source or part + ' part'} ({items} items):", numbers)
 
 
 def measure(
-    instrument: Instrument, examples: Examples, part: PartName, *, train: Examples, samples: int = 0, clips: int | None = None
+    instrument: Instrument,
+    examples: Examples,
+    part: PartName,
+    *,
+    train: Examples,
+    samples: int = 0,
+    clips: int | None = None,
 ) -> dict[str, Number]:
-    """Return all numbers of an instrument on a part of some examples; ``clips`` bounds how many sounds are synthesised."""
+    """Return all numbers of an instrument on a part of some examples; at most so many ``clips`` are synthesised."""
     model = instrument.model
     numbers = examine(model, moved(examples.held(part, BATCH, 50_000), instrument.device)).numbers()
     if samples:
         numbers |= likelihood(model, examples, part, samples, instrument.device)
     if isinstance(examples, SoundExamples):
-        baseline = linear_baseline(model, train)
+        baseline = linear_baseline(model, train, (x for x, _ in examples.held(part, BATCH, BATCH)))
         numbers |= sound_figures(instrument, examples, part, baseline, clips)
     return numbers
 
@@ -115,15 +127,24 @@ def likelihood(
     return {f"nll_k{samples}": Number(float(values.mean()), "nats"), f"nll_k{samples}_error": Number(error, "nats")}
 
 
-def linear_baseline(model: LatentModel, train: Examples) -> Callable[[Tensor], Tensor] | None:
-    """Return x -> its best linear reconstruction; ``None`` where x is too wide, or too rare, for it."""
+def linear_baseline(model: LatentModel, train: Examples, part: Iterator[Tensor]) -> Callable[[Tensor], Tensor] | None:
+    """Return x -> its best linear reconstruction; ``None`` where x is too wide, or too rare, for it.
+
+    It is fitted twice, on training items as they are and as augmentation varies them; the fit that is better on the
+    part is returned, so that a model is never compared with the weaker one.
+    """
     width = math.prod(train.event_shape)
     latent = sum(math.prod(shape) for shape in model.latent_shapes)
     if width > PPCA_WIDTH or latent >= width or train.count("train") <= 2 * latent:
         return None
-    steps = -(-PPCA_ITEMS // BATCH)
-    batches = (train.batch(step * 10, BATCH)[0].float() for step in range(steps))
-    ppca = Ppca(PpcaConfig(latent=latent), train.event_shape).fit(batches)
+    plain = (x for x, _ in train.held("train", BATCH, PPCA_ITEMS))
+    varied = (train.batch(step * 10, BATCH)[0] for step in range(-(-PPCA_ITEMS // BATCH)))
+    fits = [_projection(Ppca(PpcaConfig(latent=latent), train.event_shape).fit(items)) for items in (plain, varied)]
+    sample = torch.cat(list(part))
+    return min(fits, key=lambda project: float((project(sample) - sample).square().mean()))
+
+
+def _projection(ppca: Ppca) -> Callable[[Tensor], Tensor]:
     basis = torch.linalg.qr(ppca.loadings.detach().double()).Q
     mean = ppca.mean.detach().double()
 

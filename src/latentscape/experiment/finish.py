@@ -72,8 +72,10 @@ def finish(run: Path, outcome: Outcome, say: Say, device: str = "auto") -> Summa
         chart, test = chart_of(instrument, examples)
         chart.save(run)
         instrument = Instrument.load(run, device)
-        show = sound_sections if isinstance(examples, SoundExamples) else image_sections
-        sections = show(run, instrument, examples, chart, test)
+        if isinstance(examples, SoundExamples):
+            sections = sound_sections(run, instrument, examples, chart, test)
+        else:
+            sections = image_sections(run, instrument, examples, chart, test)
         write_page(compose(run, prepared, outcome, verdict, numbers, unseen, sections), run / "index.html")
     return Summary(run, outcome, verdict, figures)
 

@@ -94,9 +94,7 @@ def build_examples(
     if isinstance(corpus, ImageCorpus):
         return ImageExamples(corpus, split, config.data, seed=seed, conditions=conditions)
     representation = build_representation(config.representation)
-    return SoundExamples(
-        corpus, split, representation, config.window, config.data, seed=seed, conditions=conditions
-    )
+    return SoundExamples(corpus, split, representation, config.window, config.data, seed=seed, conditions=conditions)
 
 
 def join(config: RunConfig, corpus: SoundCorpus | ImageCorpus, split: Split) -> Prepared:
@@ -127,7 +125,7 @@ def open_run(run: Path) -> Prepared:
 
 
 def validation(examples: Examples, objective: Objective, batch_size: int) -> Callable[[Model], Mapping[str, float]]:
-    """Return what is asked of a model between training steps: the objective, at its final weights, on the valid part."""
+    """Return what is asked of a model between steps: the objective, at its final weights, on the valid part."""
     bytes_each = 4 * int(torch.tensor(examples.event_shape).prod())
     limit = max(batch_size, min(VALIDATION_ITEMS, VALIDATION_BYTES // bytes_each))
     held: list[Batch] = list(examples.held("valid", batch_size, limit))

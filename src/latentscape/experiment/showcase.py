@@ -42,7 +42,11 @@ def chart_of(instrument: Instrument, examples: Examples) -> tuple[LatentMap, lis
     if isinstance(examples, SoundExamples):
         return _chart_of_sounds(instrument, examples)
     assert isinstance(examples, ImageExamples)
-    rows = [(row, part == "test") for part in ("train", "test") for row in _some(examples.split.parts[part].rows, MAP_IMAGES)]
+    rows = [
+        (row, part == "test")
+        for part in ("train", "test")
+        for row in _some(examples.split.parts[part].rows, MAP_IMAGES)
+    ]
     images = {part: torch.cat([x for x, _ in examples.held(part, 1024, MAP_IMAGES)]) for part in ("train", "test")}
     codes = torch.cat([instrument.encode(images[part]) for part in ("train", "test")])
     labels = _labels(examples.corpus.columns, [row for row, _ in rows])
@@ -80,7 +84,7 @@ def _labels(columns: Mapping[str, Column], rows: list[int]) -> dict[str, list[st
 def colouring(chart: LatentMap) -> tuple[str, list[str] | list[float]]:
     """Return which label colours the map, and its values."""
     for name in COLOURED_BY:
-        if 1 < len(set(chart.labels.get(name, ()))):
+        if len(set(chart.labels.get(name, ()))) > 1:
             return name, [value or "?" for value in chart.labels[name]]
     for name, values in chart.labels.items():
         if 1 < len(set(values)) <= 16:
@@ -88,7 +92,9 @@ def colouring(chart: LatentMap) -> tuple[str, list[str] | list[float]]:
     return "", ["" for _ in chart.clips]
 
 
-def sound_sections(run: Path, instrument: Instrument, examples: SoundExamples, chart: LatentMap, test: list[bool]) -> list[Section]:
+def sound_sections(
+    run: Path, instrument: Instrument, examples: SoundExamples, chart: LatentMap, test: list[bool]
+) -> list[Section]:
     """Render walks, a morph, samples and reconstructions into ``sounds/``, draw them, and return their sections."""
     rate = examples.corpus.sample_rate
     heard = spread_clips(examples, "test", 4)
@@ -102,7 +108,18 @@ def sound_sections(run: Path, instrument: Instrument, examples: SoundExamples, c
         title = kind.replace("_", " ")
         walks.append(_kept(run, f"walk-{kind.replace('_', '-')}", title, wave, rate, about))
         places = chart.project(path.evaluate(torch.linspace(0, 1, 400)).float()).numpy()
-        ways.append(_picture(run, f"walk-{kind.replace('_', '-')}", f"the way of the {title}", pictures.walk, wave.numpy(), rate, places, shown))
+        ways.append(
+            _picture(
+                run,
+                f"walk-{kind.replace('_', '-')}",
+                f"the way of the {title}",
+                pictures.walk,
+                wave.numpy(),
+                rate,
+                places,
+                shown,
+            )
+        )
     if len(waves) > 1:
         morph = instrument.morph(waves[0], waves[-1], 4.0)
         walks.append(_kept(run, "morph", "morph", morph, rate, f"from {heard[0].name} to {heard[-1].name}"))
@@ -121,30 +138,40 @@ def sound_sections(run: Path, instrument: Instrument, examples: SoundExamples, c
         )
         compared.append(Compare(clip.name, pair))
         both = {"original": wave.numpy(), "reconstruction": again.numpy()}
-        drawings.append(_picture(run, f"reconstruction-{number}", clip.name, pictures.waveform_and_spectrogram, both, rate))
+        drawings.append(
+            _picture(run, f"reconstruction-{number}", clip.name, pictures.waveform_and_spectrogram, both, rate)
+        )
     return [
         Section("Walks through the space", (*walks, *ways), "Every sound here was made by the model."),
         Section("Draws from the prior", tuple(drawn)),
-        Section("Sounds the model has never heard", (*compared, *drawings), "Originals of the test part, and what is left of them."),
+        Section(
+            "Sounds the model has never heard",
+            (*compared, *drawings),
+            "Originals of the test part, and what is left of them.",
+        ),
         Section("Latent map", (_map(chart, test, examples),)),
     ]
 
 
-def image_sections(run: Path, instrument: Instrument, examples: Examples, chart: LatentMap, test: list[bool]) -> list[Section]:
+def image_sections(
+    run: Path, instrument: Instrument, examples: Examples, chart: LatentMap, test: list[bool]
+) -> list[Section]:
     """Draw reconstructions, samples and the plane of the first two axes, and return their sections."""
     x = next(iter(examples.held("test", 12, 12)))[0]
     again = instrument.decode(instrument.encode(x))
     pairs = _plain(torch.stack([x, again]))
     samples = _plain(instrument.sample(48).reshape(4, 12, *examples.event_shape))
     plane = _plain(instrument.grid(12, 12))
-    return [
-        Section("Images the model has never seen", (
-            _picture(run, "reconstructions", "originals above, reconstructions below", pictures.image_grid, pairs),
-        )),
-        Section("Draws from the prior", (_picture(run, "samples", "samples", pictures.image_grid, samples),)),
-        Section("The plane of the two widest axes", (_picture(run, "plane", "two deviations to either side", pictures.image_grid, plane),)),
-        Section("Latent map", (_map(chart, test, None),)),
-    ]  # fmt: skip
+    grids = {
+        "reconstructions": ("Images the model has never seen", "originals above, reconstructions below", pairs),
+        "samples": ("Draws from the prior", "samples", samples),
+        "plane": ("The plane of the two widest axes", "two deviations to either side", plane),
+    }
+    sections = [
+        Section(heading, (_picture(run, stem, title, pictures.image_grid, grid),))
+        for stem, (heading, title, grid) in grids.items()
+    ]
+    return [*sections, Section("Latent map", (_map(chart, test, None),))]
 
 
 def _plain(images: torch.Tensor) -> np.ndarray:
@@ -174,10 +201,20 @@ def _map(chart: LatentMap, test: list[bool], examples: SoundExamples | None) -> 
         rate = examples.corpus.sample_rate
         by_name = {clip.name: clip for part in ("train", "test") for clip in spread_clips(examples, part, MAP_CLIPS)}
         sounds = tuple(
-            Sound(one, examples.corpus.wave(by_name[one], 0, min(by_name[one].frames, rate)).copy(), rate) for one in chart.names
+            Sound(one, examples.corpus.wave(by_name[one], 0, min(by_name[one].frames, rate)).copy(), rate)
+            for one in chart.names
         )
     caption = "Mean codes on the two widest principal axes; hollow dots were not heard in training."
-    return Map("where the corpus lies", chart.project(chart.clips).numpy(), chart.names, labels, name, tuple(test), sounds, caption)
+    return Map(
+        "where the corpus lies",
+        chart.project(chart.clips).numpy(),
+        chart.names,
+        labels,
+        name,
+        tuple(test),
+        sounds,
+        caption,
+    )
 
 
 def compose(
@@ -193,36 +230,48 @@ def compose(
     facts = load_json(run / "run.json")
     latents = len(unseen.mean_variance)
     active = f"{unseen.active} of {latents}" if unseen.active is not None else str(latents)
-    card = [(active, "latents in use"), (f"{outcome.step:,}", "training steps"), (_clock(outcome.seconds), "of training")]
+    card = [
+        (active, "latents in use"),
+        (f"{outcome.step:,}", "training steps"),
+        (_clock(outcome.seconds), "of training"),
+    ]
     if "lsd_features_ratio" in numbers:
         card.append((f"{numbers['lsd_features_ratio'].value:.2f}", "of the spectral error of linear PCA"))
     names = {"loss": "loss (nats)", "distortion": "distortion (nats)", "rate": "rate (nats)", "mmd": "MMD"}
-    about: list[Item] = [_picture(run, "learning-curves", "learning curves", pictures.learning_curves, outcome.history, names)]
+    about: list[Item] = [
+        _picture(run, "learning-curves", "learning curves", pictures.learning_curves, outcome.history, names)
+    ]
     if unseen.dimension_rate is not None:
         about.append(_picture(run, "rates", "what each latent carries", pictures.rates, unseen.dimension_rate.numpy()))
-    table = Table("figures on the test part", ("measure", "value", "unit"), tuple((name, f"{n.value:.4g}", n.unit) for name, n in numbers.items()))
-    settings = tuple((name, str(value)) for name, value in _flat(prepared.config.model_dump(mode="json", exclude_defaults=True)))
+    rows = tuple((name, f"{number.value:.4g}", number.unit) for name, number in numbers.items())
+    table = Table("figures on the test part", ("measure", "value", "unit"), rows)
+    settings = tuple(
+        (name, str(value)) for name, value in _flat(prepared.config.model_dump(mode="json", exclude_defaults=True))
+    )
     commands = (
         f"latentscape walk {run} --kind spiral --seconds 20 --out walk.wav",
         f"latentscape morph {run} A.wav B.wav --out morph.wav",
         f"latentscape evaluate {run}",
     )
+    warn = verdict.collapsed or verdict.overfitted or verdict.reason == "diverged"
+    again = (
+        Commands("this run", (" ".join(facts["command"]),)),
+        Commands("go on from here", commands),
+        Table("configuration, where it differs from the defaults", ("key", "value"), settings),
+    )
+    source = facts["source"].rstrip("/").rpartition("/")[2]
     return Page(
         title=run.name,
-        lead=f"A latent space of {facts['source'].rstrip('/').rpartition('/')[2]}, learnt with the recipe {facts['recipe']}.",
+        lead=f"A latent space of {source}, learnt with the recipe {facts['recipe']}.",
         facts=tuple(card),
         sections=(
-            Section("Verdict", (Text("\n\n".join(verdict.lines()), "warning" if verdict.collapsed or verdict.overfitted or verdict.reason == "diverged" else "good"),)),
+            Section("Verdict", (Text("\n\n".join(verdict.lines()), "warning" if warn else "good"),)),
             *sections,
             Section("How it learnt", (*about, table)),
-            Section("Make it again", (
-                Commands("this run", (" ".join(facts["command"]),)),
-                Commands("go on from here", commands),
-                Table("configuration, where it differs from the defaults", ("key", "value"), settings),
-            )),
+            Section("Make it again", again),
         ),
         footer=f"latentscape {__version__}, {facts['started'][:10]}",
-    )  # fmt: skip
+    )
 
 
 def _flat(values: Mapping, prefix: str = "") -> list[tuple[str, object]]:

@@ -40,7 +40,8 @@ class Learner:
     """
 
     def __init__(self, step: Step, config: TrainConfig, fabric: Fabric, eager: bool | None = None) -> None:
-        self.step, self.config, self.fabric = fabric.to_device(step), config, fabric
+        self.step, self.config, self.fabric = step, config, fabric
+        fabric.to_device(step)
         self.max_steps = config.max_steps
         self._named = {name: p for name, p in step.named_parameters() if p.requires_grad}
         decayed = [p for p in self._named.values() if p.ndim >= 2 or not config.weight_decay]
@@ -51,7 +52,7 @@ class Learner:
             lr=config.learning_rate,
             fused=fabric.device.type in FUSED,
         )
-        # The strategy alone: fabric.setup would also wrap each call to hook every output, 0.2 ms a step for nothing here.
+        # The strategy alone: fabric.setup would also hook every output of every call, 0.2 ms a step for nothing here.
         self.module = fabric.strategy.setup_module(step)
         self.average = Average(self._named, config.averaging) if config.averaging else None
         self.eager = fabric.device.type != "cuda" if eager is None else eager

@@ -19,6 +19,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from latentscape.core.distributed import alone
 from latentscape.models.model import Model
 from latentscape.train.checkpoint import Checkpoints, Position
 from latentscape.train.config import Settled
@@ -106,7 +107,7 @@ def _steps_for(
     step = median(samples)
     start = time.perf_counter()
     if validate is not None and fabric.is_global_zero:
-        with learner.evaluating() as model:
+        with learner.evaluating() as model, alone():
             validate(model)
     validation = time.perf_counter() - start
     share = 0.0
