@@ -97,7 +97,7 @@ def test_info_and_evaluate_give_figures(run, capsys):
     assert shell("evaluate", run, "--json", "--samples", 5) == 0
     numbers = json.loads(capsys.readouterr().out)["numbers"]
     assert numbers["lsd_features_model"]["unit"] == "dB"
-    assert numbers["nll_k5"]["value"] <= -numbers["elbo"]["value"] + 3 * numbers["nll_k5_error"]["value"]
+    assert numbers["nll_5"]["value"] <= -numbers["elbo"]["value"] + 3 * numbers["nll_5_error"]["value"]
     assert numbers["lsd_features_ratio"]["value"] == pytest.approx(
         numbers["lsd_features_model"]["value"] / numbers["lsd_features_linear"]["value"]
     )

@@ -28,6 +28,11 @@ _WHERE = {
     "RunConfig": "experiment.config",
     "open_source": "data.sources",
     "load": "instrument.loading",
+    "evaluate": "experiment",
+    "examine": "experiment",
+    "train": "experiment",
+    "read": "signal.audio",
+    "write": "signal.audio",
 }
 
 __all__ = ["__version__", *sorted(_WHERE)]

@@ -263,10 +263,10 @@ def walk(
     run: Run,
     out: Out,
     kind: Annotated[
-        str, typer.Option(help="line, traversal, grid, diagonal, circle, spiral or random-walk")
+        str, typer.Option(help="line, sphere, traversal, grid, diagonal, circle, spiral or random-walk")
     ] = "circle",
     seconds: Seconds = 10.0,
-    axes: Annotated[str | None, typer.Option(help="one or two axes of the map, such as 0,1")] = None,
+    axes: Annotated[str | None, typer.Option(help="latent coordinates, such as 0,1 [default: the widest axes]")] = None,
     radius: Annotated[float, typer.Option(help="in standard deviations of the corpus", min=0)] = 2.0,
     turns: Annotated[float, typer.Option(help="of a circle or spiral", min=0.01)] = 1.0,
     seed: Seed = 0,

@@ -198,8 +198,11 @@ def _read_codes(file: Path, dim: int) -> Tensor:
         codes = np.load(file, allow_pickle=False)
     except FileNotFoundError as error:
         raise StorageError(f"{file} is missing") from error
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:  # a damaged header may ask for any amount of memory
         raise StorageError(f"{file} is not a .npy file of codes") from error
+    if not isinstance(codes, np.ndarray) or codes.dtype.kind not in "fiu":
+        kind = codes.dtype if isinstance(codes, np.ndarray) else "several arrays"
+        raise DataError(f"{file} holds {kind}, expected an array of real numbers")
     if codes.ndim != 2 or codes.shape[0] != dim or not codes.shape[1] or not np.isfinite(codes).all():
         raise DataError(f"{file} holds an array of shape {list(codes.shape)}, expected finite codes [{dim}, t]")
     return torch.from_numpy(codes.T.astype(np.float32))

@@ -10,6 +10,7 @@ from torch import nn
 from latentscape.core.errors import ConfigError, LikelihoodError, UsageError
 from latentscape.dist.likelihoods import BernoulliConfig, CategoricalConfig, GaussianConfig, LaplaceConfig
 from latentscape.dist.priors import LaplacePriorConfig, NormalPriorConfig, UniformPriorConfig
+from latentscape.dist.radial import RadialConfig
 from latentscape.laws.conditional import check_gradients, check_storage
 from latentscape.laws.model import check_codes, check_model, check_terms
 from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
@@ -39,6 +40,10 @@ MEMBERS = {
         f"{make.__name__} {scale}": (dict(SMALL, likelihood=make(scale=scale)), (4, 2), real)
         for make in (GaussianConfig, LaplaceConfig)
         for scale in SCALES
+    },
+    **{
+        f"radial {scale}": (dict(SMALL, likelihood=RadialConfig(scale=scale)), (4, 2), real)
+        for scale in ("fixed", "scalar", "optimal")
     },
     "lower": (dict(SMALL, likelihood=GaussianConfig(lower=-80.0)), (5,), real),
     "bernoulli image": (dict(CONV, likelihood=BernoulliConfig()), (1, 5, 6), bits),
@@ -135,6 +140,8 @@ def test_unknown_and_missing_labels_are_the_same_and_known_ones_matter():
     assert torch.equal(model.decode((z,)).mean, model.decode((z,), unknown).mean)
     assert not torch.allclose(model.encode(x)[0], model.encode(x, known)[0])
     assert not torch.allclose(model.decode((z,)).mean, model.decode((z,), known).mean)
+    codes = torch.stack([model.encode(x, {"pitch": torch.full((6,), code)})[0] for code in (-1, 0, 1, 2)])
+    assert float(torch.pdist(codes.flatten(1).detach()).min()) > 1e-3  # four values, four meanings
     with pytest.raises(LikelihoodError, match=r"codes 2 to 3, expected -1 to 2"):
         model.check(x, {"pitch": torch.tensor([2, 3])})
     with pytest.raises(ConfigError, match="did you mean 'pitch'"):

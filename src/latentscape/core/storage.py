@@ -7,7 +7,7 @@ half-written one, even when the disk fills up or the process is killed.
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,25 @@ def load_json(path: Path) -> Any:
         raise StorageError(f"could not read {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise StorageError(f"{path} is damaged: not valid JSON ({error})") from error
+
+
+def load_object(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Args:
+        path: the file.
+        keys: what it must hold.
+
+    Raises:
+        StorageError: the file is missing, is not JSON, holds something else than an object, or lacks a key.
+    """
+    value = load_json(path)
+    if not isinstance(value, dict):
+        raise StorageError(f"{path} is damaged: expected an object, got {type(value).__name__}")
+    lacking = [key for key in keys if key not in value]
+    if lacking:
+        raise StorageError(f"{path} is damaged: '{lacking[0]}' is missing")
+    return value
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:

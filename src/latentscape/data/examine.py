@@ -72,7 +72,7 @@ class Examination:
             size = " x ".join(map(str, self.shape))
             return [f"{self.source}: {self.files} images, {size}", *self._labels(), *self.notes]
         lines = [
-            f"{self.source}: {self.files} files, of which {_count(self.clips, 'clip')} will be used, "
+            f"{self.source}: {_count(self.files, 'file')}, of which {_count(self.clips, 'clip')} will be used, "
             f"{self.seconds / 60:.1f} min at {self.sample_rate} Hz",
             f"rates: {_tally(self.rates, 'Hz')}; channels: {_tally(self.channels)}; formats: {_tally(self.formats)}",
             f"lengths: {self.shortest:.2f} s to {self.longest:.2f} s, half of them above {self.median:.2f} s",

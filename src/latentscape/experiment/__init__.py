@@ -1,11 +1,14 @@
 """The one place that joins: configuration and corpus -> loop -> verdict -> map -> page."""
 
+from pathlib import Path
+from typing import Any
+
 from latentscape.experiment.card import Card, card
 from latentscape.experiment.config import RunConfig, resolve
 from latentscape.experiment.evaluate import Figures, evaluate
 from latentscape.experiment.examine import examine
 from latentscape.experiment.finish import Summary, finish
-from latentscape.experiment.run import Request, Say, train
+from latentscape.experiment.run import Request, Say, train_run
 
 __all__ = [
     "Card",
@@ -18,12 +21,18 @@ __all__ = [
     "examine",
     "resolve",
     "run_experiment",
+    "train",
 ]
 
 
 def run_experiment(request: Request, say: Say) -> Summary:
     """Train and, unless it was interrupted, finish a run."""
-    outcome = train(request, say)
+    outcome = train_run(request, say)
     if outcome.reason == "interrupted":
         return Summary(request.run, outcome)
     return finish(request.run, outcome, say, request.device)
+
+
+def train(source: str, run: Path | str, say: Say = print, **options: Any) -> Summary:
+    """Train a run from Python as ``latentscape train`` does; options are the fields of :class:`Request`."""
+    return run_experiment(Request(str(source), Path(run), **options), say)

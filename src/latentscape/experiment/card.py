@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from latentscape.core.storage import load_json
+from latentscape.core.storage import load_object
+from latentscape.experiment.run import read_config
 from latentscape.instrument.instrument import Instrument
 
 
@@ -70,8 +71,10 @@ def card(run: Path) -> Card:
     Raises:
         StorageError: a file is missing, damaged or of a newer format.
     """
-    facts, config = load_json(run / "run.json"), load_json(run / "config.json")
-    verdict = run / "verdict.json"
+    facts = load_object(run / "run.json", ("recipe", "source", "seed", "started"))
+    config = read_config(run).model_dump(mode="json")
+    path = run / "verdict.json"
+    verdict = load_object(path, ("lines", "figures")) if path.exists() else {}
     axes: tuple[tuple[float, float, float], ...] = ()
     if (run / "weights.safetensors").exists() and (run / "map.json").exists():
         chart = Instrument.load(run, "cpu").chart
@@ -80,4 +83,4 @@ def card(run: Path) -> Card:
             (float(s), float(column.min()), float(column.max()))
             for s, column in zip(chart.spread, places.T, strict=True)
         )
-    return Card(run, facts, config, load_json(verdict) if verdict.exists() else {}, axes)
+    return Card(run, facts, config, verdict, axes)

@@ -1,9 +1,10 @@
 """The whole configuration of a run, and how a recipe, the shell's changes and the corpus become one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
-from latentscape.core.config import assignment, merge, parse
+from latentscape.core.config import Record, assignment, merge, parse
 from latentscape.core.errors import ConfigError, UsageError
 from latentscape.data.corpus import SoundCorpus, SourceOptions
 from latentscape.data.examples import DataConfig
@@ -31,17 +32,37 @@ def resolve(recipe: str, sets: Sequence[str], changes: dict[str, Any] | None = N
 
     Args:
         recipe: its name.
-        sets: ``key=value`` texts of the shell; the last one wins.
+        sets: ``key=value`` texts of the shell; they win over ``changes``, and the last one wins.
         changes: nested values that the shell's own options stand for.
 
     Raises:
         UsageError: the recipe is unknown.
         ConfigError: a key or value is wrong; its full path is named.
     """
-    values = load_recipe(recipe).values
-    for change in [*map(assignment, sets), changes or {}]:
-        values = merge(values, change)
+    asked = _asked(sets, changes)
+    values = merge(load_recipe(recipe).values, asked)
+    train = asked.get("train")
+    bounded = isinstance(train, Mapping) and "max_steps" in train and "minutes" not in train
+    if bounded:  # who asks for steps does not want the recipe's minutes
+        values = merge(values, {"train": {"minutes": None}})
     return parse(RunConfig, values, f"recipe {recipe}")
+
+
+def _asked(sets: Sequence[str], changes: dict[str, Any] | None) -> dict[str, Any]:
+    return reduce(merge, map(assignment, sets), changes or {})
+
+
+def asked_source(sets: Sequence[str], changes: dict[str, Any]) -> SourceOptions:
+    """Return how the source is to be read, before it is known which recipe fits it.
+
+    Raises:
+        ConfigError: as :func:`resolve`.
+    """
+    return parse(_Sourced, {"source": _asked(sets, changes).get("source")}, "--set").source
+
+
+class _Sourced(Record):
+    source: SourceOptions
 
 
 def fit_to(config: RunConfig, corpus: Any) -> RunConfig:

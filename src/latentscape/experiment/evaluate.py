@@ -26,10 +26,9 @@ from latentscape.data.split import PARTS, PartName, undivided
 from latentscape.experiment.run import build_examples, open_run
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.windows import Joiner
-from latentscape.measure.latent import examine
+from latentscape.measure.latent import examine, negative_log_likelihood
 from latentscape.measure.measure import Number
 from latentscape.measure.reconstruction import FeatureDistance, LogSpectralDistance, SignalToNoise
-from latentscape.models.bounds import iw_bound
 from latentscape.models.linear import Ppca, PpcaConfig
 from latentscape.models.model import LatentModel
 from latentscape.signal.stft import LogStft
@@ -101,7 +100,8 @@ def measure(
     model = instrument.model
     numbers = examine(model, moved(examples.held(part, BATCH, 50_000), instrument.device)).numbers()
     if samples:
-        numbers |= likelihood(model, examples, part, samples, instrument.device)
+        held = moved(examples.held(part, 200, LIKELIHOOD_ITEMS), instrument.device)
+        numbers |= negative_log_likelihood(model, held, samples)
     if isinstance(examples, SoundExamples):
         baseline = linear_baseline(model, train, (x for x, _ in examples.held(part, BATCH, BATCH)))
         numbers |= sound_figures(instrument, examples, part, baseline, clips)
@@ -112,19 +112,6 @@ def moved(batches: Iterator, device: torch.device) -> Iterator[tuple[Tensor, dic
     """Move batches to a device."""
     for x, context in batches:
         yield x.to(device), {name: value.to(device) for name, value in context.items()}
-
-
-def likelihood(
-    model: LatentModel, examples: Examples, part: PartName, samples: int, device: torch.device
-) -> dict[str, Number]:
-    """Return the importance-weighted negative log-likelihood and its standard error over items, nats."""
-    bounds = [
-        iw_bound(model, x, context, samples=samples)
-        for x, context in moved(examples.held(part, 200, LIKELIHOOD_ITEMS), device)
-    ]
-    values = -torch.cat(bounds).double()
-    error = float(values.std() / math.sqrt(len(values)))
-    return {f"nll_k{samples}": Number(float(values.mean()), "nats"), f"nll_k{samples}_error": Number(error, "nats")}
 
 
 def linear_baseline(model: LatentModel, train: Examples, part: Iterator[Tensor]) -> Callable[[Tensor], Tensor] | None:

@@ -1,11 +1,13 @@
 """The doctor: what is in a source, and which recipe fits it."""
 
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 
 from latentscape.data.examine import Examination
 from latentscape.data.examine import examine as look_into
 from latentscape.experiment.config import source_options
+from latentscape.experiment.progress import decoding
 from latentscape.recipes import load_recipe
 
 
@@ -25,7 +27,7 @@ class Report:
         """Return the report, a line each."""
         title = load_recipe(self.recipe).title
         source = self.examination.source
-        quoted = f"'{source}'" if any(c in source for c in " '\"()&;") else source
+        quoted = quote(f"./{source}" if source.startswith("-") else source)
         advice = [f"recipe: {self.recipe}, {title}", f"next: latentscape train {quoted} --run runs/mine"]
         return [*self.examination.lines(), *advice]
 
@@ -36,7 +38,8 @@ class Report:
 
 def examine(source: str, *, rate: int | None = None, channels: str = "mean", labels: str | None = None) -> Report:
     """Read a source once and say what will be used of it, what will not, and why."""
-    found = look_into(source, source_options(rate, channels, labels))
+    with decoding() as progress:
+        found = look_into(source, source_options(rate, channels, labels), progress=progress)
     return Report(found, suggest(found.kind, source))
 
 

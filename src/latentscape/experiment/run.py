@@ -18,20 +18,23 @@ import torch
 from lightning_fabric import Fabric
 
 from latentscape.core.config import merge, parse
-from latentscape.core.errors import StorageError, UsageError
+from latentscape.core.errors import ConfigError, StorageError, UsageError
 from latentscape.core.random import seeded
-from latentscape.core.storage import load_json, save_json
+from latentscape.core.storage import load_object, save_json
 from latentscape.data.corpus import ImageCorpus, SoundCorpus
 from latentscape.data.examples import Batch, Examples
 from latentscape.data.images import ImageExamples
 from latentscape.data.sounds import SoundExamples, gap_samples
 from latentscape.data.sources import open_source
 from latentscape.data.split import Split, restore, split_corpus
-from latentscape.experiment.config import RunConfig, changes_on_resume, fit_to, resolve, source_options
+from latentscape.experiment.config import RunConfig, asked_source, changes_on_resume, fit_to, resolve, source_options
 from latentscape.experiment.examine import suggest
+from latentscape.experiment.progress import decoding
 from latentscape.instrument.instrument import FORMAT
 from latentscape.models.model import LatentModel, Model, Objective, Step
 from latentscape.registry import build_model, build_objective, build_representation
+from latentscape.train.checkpoint import Checkpoints
+from latentscape.train.config import continued
 from latentscape.train.loop import Outcome, fit
 from latentscape.train.process import launch
 
@@ -114,14 +117,36 @@ def join(config: RunConfig, corpus: SoundCorpus | ImageCorpus, split: Split) -> 
     return Prepared(config, corpus, split, examples, model, objective)
 
 
-def open_run(run: Path) -> Prepared:
-    """Open a run folder's corpus, split and (untrained) model again."""
-    config = parse(RunConfig, load_json(run / "config.json"), f"{run / 'config.json'}")
-    facts = load_json(run / "run.json")
+def open_run(run: Path, config: RunConfig | None = None) -> Prepared:
+    """Open a run folder's corpus, split and (untrained) model again, with its own configuration unless told.
+
+    Raises:
+        StorageError: a file of the run is missing or damaged, or its source has changed.
+    """
+    config = config or read_config(run)
+    facts = load_object(run / "run.json", ("source", "digest"))
     corpus = open_source(facts["source"], config.source)
     if corpus.digest != facts["digest"]:
         raise StorageError(f"{facts['source']} has changed since {run} was made; train a new run on what is there now")
-    return join(config, corpus, restore(load_json(run / "split.json"), corpus))
+    manifest = load_object(run / "split.json", ("group", "seed", "parts", "notes"))
+    try:
+        split = restore(manifest, corpus)
+    except (LookupError, TypeError, ValueError) as error:
+        raise StorageError(f"{run / 'split.json'} is damaged: its parts can't be read") from error
+    return join(config, corpus, split)
+
+
+def read_config(run: Path) -> RunConfig:
+    """Read the configuration of a run folder.
+
+    Raises:
+        StorageError: it is missing or damaged.
+    """
+    path = run / "config.json"
+    try:
+        return parse(RunConfig, load_object(path), f"{path}")
+    except ConfigError as error:
+        raise StorageError(f"{error}") from error
 
 
 def validation(examples: Examples, objective: Objective, batch_size: int) -> Callable[[Model], Mapping[str, float]]:
@@ -129,6 +154,8 @@ def validation(examples: Examples, objective: Objective, batch_size: int) -> Cal
     bytes_each = 4 * int(torch.tensor(examples.event_shape).prod())
     limit = max(batch_size, min(VALIDATION_ITEMS, VALIDATION_BYTES // bytes_each))
     held: list[Batch] = list(examples.held("valid", batch_size, limit))
+    if len(held) > 1 and len(held[-1][0]) < batch_size:  # a rest of one item has no maximum mean discrepancy
+        held.pop()
 
     @torch.no_grad()
     def validate(model: Model) -> dict[str, float]:
@@ -176,7 +203,7 @@ class Work:
             )
 
 
-def train(request: Request, say: Say) -> Outcome:
+def train_run(request: Request, say: Say) -> Outcome:
     """Make or continue a run folder, train, and leave weights, curves and the record of how it went.
 
     Raises:
@@ -202,7 +229,11 @@ def train(request: Request, say: Say) -> Outcome:
 
 
 def _prepare(request: Request, say: Say) -> Prepared:
-    corpus = open_source(request.source, source_options(request.rate, request.channels, request.labels))
+    options = asked_source(request.sets, request.changes())
+    if request.recipe is not None:
+        resolve(request.recipe, request.sets, request.changes())  # a misspelt key does not wait for the decoding
+    with decoding() as progress:
+        corpus = open_source(request.source, options, progress=progress)
     recipe = _recipe(request, corpus)
     if request.recipe is None:
         say(f"recipe: {recipe} (chosen for {request.source}; see `latentscape recipes {recipe}`)")
@@ -227,15 +258,19 @@ def _resumed(request: Request) -> Prepared:
     run = request.run
     if not (run / "run.json").exists():
         raise UsageError(f"{run} holds no run to resume; leave --resume out to start one")
-    if load_json(run / "run.json")["source"] != _absolute(request.source):
-        raise UsageError(f"{run} was trained on {load_json(run / 'run.json')['source']}, got {request.source}")
+    source = load_object(run / "run.json", ("source", "digest"))["source"]
+    if source != _absolute(request.source):
+        raise UsageError(f"{run} was trained on {source}, got {request.source}")
     changes = changes_on_resume(request.sets, request.recipe)
     if request.minutes is not None:
         raise UsageError("--resume obeys the run's own bound; use --set train.max_steps=N to train longer")
-    values = merge(load_json(run / "config.json"), changes)
-    parse(RunConfig, values, "--set")
-    save_json(run / "config.json", values)
-    return open_run(run)
+    config = parse(RunConfig, merge(read_config(run).model_dump(mode="json"), changes), "--set")
+    settled = Checkpoints(run).settled()
+    if settled is not None:
+        continued(settled, config.train)  # what can't change within a run is refused before it is written down
+    prepared = open_run(run, config)
+    save_json(run / "config.json", config.model_dump(mode="json"))
+    return prepared
 
 
 def _require_free(run: Path, overwrite: bool) -> None:
@@ -285,7 +320,7 @@ def _lay_down(run: Path, request: Request, prepared: Prepared) -> None:
 
 
 def _record(run: Path, outcome: Outcome) -> None:
-    facts = load_json(run / "run.json")
+    facts = load_object(run / "run.json")
     settled = outcome.settled
     facts |= {
         "device": settled.device,

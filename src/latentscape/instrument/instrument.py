@@ -21,6 +21,7 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from latentscape.core.errors import DataError, UsageError, nearest
+from latentscape.core.random import seeded
 from latentscape.dist.conditional import Context, Latents, point
 from latentscape.geometry.path import Path
 from latentscape.geometry.paths import ClosedPath, slerp
@@ -28,7 +29,7 @@ from latentscape.instrument.map import LatentMap, latent_map
 from latentscape.instrument.stream import blocks_of, live_sound, whole_sound
 from latentscape.instrument.walks import walk
 from latentscape.instrument.windows import Joiner, count_windows, cut
-from latentscape.models.bounds import drawing, evaluating
+from latentscape.models.bounds import evaluating
 from latentscape.models.model import LatentModel
 from latentscape.registry import Window
 from latentscape.signal.representation import Quality, Representation
@@ -363,7 +364,7 @@ class Instrument:
         if n < 1:
             raise UsageError(f"got {n} samples, expected at least 1")
         warmth = [temperature] * len(self.model.latent_shapes) if temperature != 1 else []
-        with evaluating(self.model), drawing(self.device, "sample", seed):
+        with evaluating(self.model), seeded("sample", seed, device=self.device):
             latents = self.model.generate(n, self._context(labels, n), temperature=warmth)
         return self._pack(latents).cpu()
 

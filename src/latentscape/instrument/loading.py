@@ -7,19 +7,18 @@ Read are ``run.json`` (``format``, and ``event_shape`` where the run is of image
 
 import math
 from pathlib import Path as File
-from typing import Any
 
 import torch
 
 from latentscape.core.config import parse
 from latentscape.core.errors import ConfigError, LatentscapeError, StorageError, UsageError
-from latentscape.core.storage import load_json, load_tensors, load_weights
+from latentscape.core.storage import load_object, load_tensors, load_weights
 from latentscape.instrument.instrument import FORMAT, Instrument
 from latentscape.instrument.map import LatentMap
 from latentscape.registry import SpaceConfig, build_model, build_representation
 
 
-def load(run: File, device: str = "auto") -> Instrument:
+def load(run: File | str, device: str = "auto") -> Instrument:
     """Return the instrument of a run folder.
 
     Args:
@@ -30,15 +29,16 @@ def load(run: File, device: str = "auto") -> Instrument:
         StorageError: a file is missing, damaged, of another shape or of a newer format.
         UsageError: the device is not there.
     """
+    run = File(run)
     if not run.is_dir():
         raise StorageError(f"{run} is not a run folder: there is no such folder")
-    about = _mapping(run / "run.json")
+    about = load_object(run / "run.json")
     version = about.get("format")
     if not isinstance(version, int) or not 1 <= version <= FORMAT:
         newer = "; a newer latentscape wrote it" if isinstance(version, int) and version > FORMAT else ""
         raise StorageError(f"{run / 'run.json'} has format {version!r}, expected at most {FORMAT}{newer}")
     path = run / "config.json"
-    config = _mapping(path)
+    config = load_object(path)
     try:
         space = parse(SpaceConfig, {key: config[key] for key in SpaceConfig.model_fields if key in config}, str(path))
         representation = None if space.representation is None else build_representation(space.representation)
@@ -83,17 +83,10 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _mapping(path: File) -> dict[str, Any]:
-    value = load_json(path)
-    if not isinstance(value, dict):
-        raise StorageError(f"{path} is damaged: expected an object, got {type(value).__name__}")
-    return value
-
-
 def _vocabulary(path: File) -> dict[str, tuple[str, ...]]:
     if not path.exists():
         return {}
-    vocabulary = _mapping(path)
+    vocabulary = load_object(path)
     if not all(isinstance(values, list) for values in vocabulary.values()):
         raise StorageError(f"{path} is damaged: expected labels with lists of values")
     return {name: tuple(map(str, values)) for name, values in vocabulary.items()}

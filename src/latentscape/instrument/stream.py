@@ -43,7 +43,7 @@ def whole_sound(
     cross-faded where they meet (see :func:`crossfade`).
     """
     hop, total = representation.hop, representation.frames(samples)
-    length = round(SEGMENT_SECONDS * representation.frame_rate)
+    length = max(1, round(SEGMENT_SECONDS * representation.frame_rate))
     margin = max(1, round(MARGIN_SECONDS * representation.frame_rate))
     fade = round(FADE_SECONDS * representation.sample_rate / 2)
     count = max(1, total // length)

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from latentscape.core.random import seeded
 from latentscape.dist.conditional import Context
 from latentscape.dist.divergences import why_infinite
 from latentscape.laws.conditional import check_distribution, check_gradients, check_storage
-from latentscape.models.bounds import drawing
 from latentscape.models.model import LatentModel, Terms
 
 
@@ -116,5 +116,5 @@ def check_generation(model: LatentModel, n: int = 5) -> None:
 
 
 def _seeded_terms(model: LatentModel, x: Tensor, context: Context) -> Terms:
-    with drawing(x.device, "law"):
+    with seeded("law", device=x.device):
         return model.terms(x, context)

@@ -19,11 +19,11 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from latentscape.core.errors import DataError
-from latentscape.core.random import seed_of
+from latentscape.core.random import seed_of, seeded
 from latentscape.dist.conditional import Context, point
 from latentscape.dist.divergences import rate_per_value
 from latentscape.measure.measure import Number
-from latentscape.models.bounds import drawing, evaluating, iw_bound
+from latentscape.models.bounds import evaluating, iw_bound
 from latentscape.models.model import LatentModel, Layer, Model
 
 ACTIVE_NATS = 0.05
@@ -84,7 +84,7 @@ def examine(model: LatentModel, batches: Batches, *, seed: int = 0) -> Examinati
     rows: list[tuple[Tensor, ...]] = []
     with evaluating(model):
         for index, (x, context) in enumerate(batches):
-            with drawing(x.device, "examine", seed, index):
+            with seeded("examine", seed, index, device=x.device):
                 terms = model.terms(x, context)
             code = model.encode(x, context)
             error = (point(model.decode(code, context)) - x).flatten(1).square().mean(1)

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from latentscape.core.errors import LikelihoodError, UsageError
-from latentscape.core.random import seed_of
+from latentscape.core.random import seeded
 from latentscape.dist.conditional import Context
 from latentscape.dist.divergences import why_infinite
 from latentscape.models.model import Model, Terms
@@ -32,14 +32,6 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             yield
     finally:
         module.train(training)
-
-
-@contextmanager
-def drawing(device: torch.device, *keys: int | str) -> Iterator[None]:
-    """Make torch's own draws a function of the keys, and leave its random state as it was."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed_of(*keys))
-        yield
 
 
 def require_rates(model: Model, terms: Terms) -> None:
@@ -98,7 +90,7 @@ def _fold(
         raise UsageError(f"got samples {samples} and chunk {chunk}, expected at least 1 of each")
     items = max(1, chunk // samples)
     parts: list[Tensor] = []
-    with evaluating(model), drawing(x.device, "bound", seed):
+    with evaluating(model), seeded("bound", seed, device=x.device):
         for start in range(0, x.shape[0], items):
             rows = slice(start, start + items)
             told = {name: value[rows] for name, value in context.items()}

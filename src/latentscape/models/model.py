@@ -56,7 +56,8 @@ class Terms:
     Attributes:
         distortion: ``[k, b]``.
         rate: one ``[k, b]`` a layer, top to bottom; ``()`` for a model without latents; +inf for a deterministic
-        encoder. layers: as recognition saw them.
+            encoder.
+        layers: as recognition saw them.
         likelihood: p(x | z, c) over ``k * b`` items.
     """
 

@@ -24,10 +24,10 @@ from torch import Tensor
 from latentscape.core.config import Record
 from latentscape.core.distributed import gather_rows, mean_over_processes
 from latentscape.core.errors import ConfigError
+from latentscape.core.random import seeded
 from latentscape.dist.conditional import Context
 from latentscape.dist.divergences import rate_per_value, why_infinite
 from latentscape.dist.kernels import ImqConfig, KernelConfig, build_kernel, mmd2
-from latentscape.models.bounds import drawing
 from latentscape.models.model import LatentModel, Layer, Loss, Model, Objective, Terms
 
 
@@ -38,8 +38,7 @@ class ElboConfig(Record):
         beta: weight of the rate.
         warmup: steps over which beta rises linearly from 0.
         free_bits: nats of rate that are free (Kingma et al. 2016, eq. 15): below this, the batch mean of the rate of a
-        latent
-            dimension, or layer, is not pushed further down.
+            latent dimension, or layer, is not pushed further down.
         free_bits_per: what ``free_bits`` counts for.
         samples: draws of z an item.
     """
@@ -168,7 +167,7 @@ class WaeMmd(Objective):
         codes = gather_rows(pack(tuple(layer.z.flatten(0, 1) for layer in terms.layers)))
         told = {name: gather_rows(value) for name, value in context.items()}
         samples = terms.distortion.shape[0]
-        with torch.no_grad(), drawing(codes.device, "wae_mmd", step):
+        with torch.no_grad(), seeded("wae_mmd", step, device=codes.device):
             told = {name: value.repeat(samples, *[1] * (value.ndim - 1)) for name, value in told.items()}
             target = pack(model.generate(codes.shape[0], told))
         penalty = mmd2(codes, target.to(codes.dtype), self.kernel)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveInt, field_validator
 from torch import Tensor, nn
 
 from latentscape.core.config import Record
@@ -37,11 +37,11 @@ class ConvConfig(Record):
     """
 
     kind: Literal["conv"] = "conv"
-    channels: tuple[int, ...] = (32, 64, 128)
+    channels: tuple[PositiveInt, ...] = (32, 64, 128)
     kernel: int = Field(5, ge=1)
     stride: int = Field(2, ge=1)
     blocks: int = Field(0, ge=0)
-    dense: tuple[int, ...] = ()
+    dense: tuple[PositiveInt, ...] = ()
     activation: Activation = "silu"
     norm: bool = False
     dims: Literal[1, 2] | None = None

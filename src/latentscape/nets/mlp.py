@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from latentscape.core.config import Record
@@ -32,7 +32,7 @@ class MlpConfig(Record):
     """A stack of dense layers; ``widths`` from input to output, empty for a linear map."""
 
     kind: Literal["mlp"] = "mlp"
-    widths: tuple[int, ...] = (512, 512)
+    widths: tuple[PositiveInt, ...] = (512, 512)
     activation: Activation = "silu"
     norm: bool = False
     residual: bool = False

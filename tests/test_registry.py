@@ -1,0 +1,77 @@
+"""The unions: a row of the registry is enrolled in the laws and can be named in a recipe."""
+
+from typing import get_args
+
+import pytest
+import torch
+
+from latentscape.core.config import parse
+from latentscape.core.errors import ConfigError
+from latentscape.data.split import PARTS, undivided
+from latentscape.experiment.config import RunConfig, resolve
+from latentscape.laws.representation import check_representation
+from latentscape.recipes import load_recipe, recipe_names
+from latentscape.registry import (
+    MODELS,
+    OBJECTIVES,
+    REPRESENTATIONS,
+    ModelConfig,
+    ObjectiveConfig,
+    RepresentationConfig,
+    Window,
+    build_model,
+    build_objective,
+    build_representation,
+)
+
+
+@pytest.mark.parametrize(("union", "table"), [
+    (RepresentationConfig, REPRESENTATIONS), (ModelConfig, MODELS), (ObjectiveConfig, OBJECTIVES),
+])  # fmt: skip
+def test_every_row_of_a_table_can_be_named(union, table):
+    assert set(get_args(get_args(union)[0])) == set(table)
+
+
+@pytest.mark.parametrize("kind", REPRESENTATIONS, ids=lambda kind: kind.__name__)
+def test_a_representation_of_the_registry_keeps_the_laws(kind):
+    check_representation(build_representation(kind(sample_rate=8000)))
+
+
+@pytest.mark.parametrize("kind", REPRESENTATIONS, ids=lambda kind: kind.__name__)
+def test_a_sample_rate_is_never_assumed(kind):
+    with pytest.raises(ConfigError, match="sample_rate"):
+        build_representation(kind())
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda kind: kind.__name__)
+def test_every_model_learns_by_every_objective(model, objective):
+    made = build_model(model(latent=3), (6,), {})
+    loss = build_objective(objective(), made)
+    x = torch.randn(16, 6)
+    total = loss(made, made.terms(x), x, {}, 0).total
+    total.backward()
+    assert torch.isfinite(total)
+    assert any(parameter.grad is not None and parameter.grad.any() for parameter in made.parameters())
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_is_a_configuration(name):
+    recipe = load_recipe(name)
+    assert recipe.title
+    assert recipe.about
+    config = resolve(name, [])
+    assert parse(RunConfig, config.model_dump(mode="json")) == config
+
+
+def test_window_gives_frames_or_patches():
+    assert Window().event_shape(5) == (5,)
+    assert Window(length=3, hop=2).event_shape(5) == (5, 3)
+
+
+def test_an_undivided_corpus_is_every_part(tmp_path):
+    from latentscape.data.sources import open_source
+
+    corpus = open_source("digits")
+    split = undivided(corpus)
+    assert all(len(split.parts[part]) == len(corpus.images) for part in PARTS)
