@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -190,6 +192,54 @@ def test_overwrite_keeps_the_old_run_beside(folder, tmp_path):
     assert (tmp_path / "r.old2" / "weights.safetensors").exists()
 
 
+def test_a_model_with_conditions_is_told_labels(folder, tmp_path, capsys):
+    path = tmp_path / "told"
+    few = [*TINY, "--set", "model.condition=[folder]", "--set", "train.max_steps=150"]
+    assert shell("train", folder, "--run", path, "--recipe", "frames", *few) == 0
+    sounds = []
+    for value in ("dull", "bright"):
+        target = tmp_path / f"{value}.wav"
+        assert shell("walk", path, "--seconds", 0.3, "--label", f"folder={value}", "--out", target) == 0
+        sounds.append(soundfile.read(target)[0])
+    assert np.abs(sounds[0] - sounds[1]).max() > 1e-3
+    capsys.readouterr()
+    assert shell("walk", path, "--label", "folder=brigt", "--out", tmp_path / "x.wav") == 2
+    assert "did you mean 'bright'" in capsys.readouterr().err
+    assert shell("walk", path, "--label", "folder", "--out", tmp_path / "x.wav") == 2
+    assert "NAME=VALUE" in capsys.readouterr().err
+
+
+def test_two_processes_train_one_run(folder, tmp_path):
+    path = tmp_path / "two"
+    few = [*TINY, "--set", "train.max_steps=6", "--set", "train.log_every=2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    rows = []
+    for name, devices in (("two", "2"), ("one", "1")):
+        path = tmp_path / name
+        command = [sys.executable, "-m", "latentscape", "train", str(folder), "--run", str(path), "--recipe", "frames"]
+        subprocess.run([*command, "--devices", devices, *few], check=True, env=environment, capture_output=True)
+        lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+        rows.append([row["loss"] for row in lines if row["part"] == "train"])
+    assert rows[0] == pytest.approx(rows[1], rel=1e-5)
+    assert (tmp_path / "two" / "index.html").exists()
+
+
+@pytest.mark.parametrize("source", ["sounds", "digits"])
+def test_tensorboard_gets_curves_sound_and_picture(folder, tmp_path, source):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    path = tmp_path / "board"
+    more = ["--set", "train.tensorboard=true", "--set", "train.validate_every=2", "--set", "train.max_steps=10"]
+    assert shell("train", folder if source == "sounds" else "digits", "--run", path, *TINY, *more) == 0
+    events = EventAccumulator(str(path / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()
+    assert {"train/loss", "valid/loss"} <= set(tags["scalars"])
+    assert tags["images"] == ["reconstruction"]
+    assert tags["audio"] == (["reconstruction"] if source == "sounds" else [])
+
+
 def test_images_train_and_show(tmp_path, capsys):
     path = tmp_path / "digits"
     small = ["--set", "model.encoder.widths=[16]", "--set", "model.decoder.widths=[16]", "--set", "model.latent=4",
@@ -241,8 +291,6 @@ def test_mistakes_are_one_line_with_the_right_code_and_write_nothing(run, tmp_pa
 
 @pytest.mark.parametrize("damage", ["missing", "corrupt", "shape", "newer"])
 def test_a_damaged_run_is_refused(run, tmp_path, capsys, damage):
-    import shutil
-
     from safetensors.numpy import load_file, save_file
 
     broken = tmp_path / "broken"
@@ -308,3 +356,144 @@ def test_a_killed_run_resumes_to_the_same_weights(folder, cache, tmp_path):
     process.wait()
     assert shell("train", folder, "--run", killed, "--resume") == 0
     assert (killed / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["train", "{folder}", "--run", "{tmp}/r", "--set", "train=3"], 2, "train: got 3"),
+        (["train", "{folder}", "--run", "{tmp}/r", "--set", "source.rate=3"], 2, "'source.rate'"),
+        (["train", "{tmp}/absent", "--run", "{tmp}/r", "--recipe", "frames", "--set", "trian.x=1"], 2, "'trian'"),
+        (["train", "{folder}", "--run", "{tmp}/r", "--set", "model.encoder.widths=[0]"], 2, "widths.0: got 0"),
+        (["train", "{folder}", "--run", "{tmp}/r", "--devices", "3"], 2, "can't be shared evenly"),
+        (["train", "{folder}", "--run", "{tmp}/r", "--bad"], 2, "No such option: --bad"),
+        (["train"], 2, "Missing argument"),
+        (["walk", "{run}", "--out", "{tmp}/w.wav", "--seconds", "nan"], 2, "--seconds"),
+        (["walk", "{run}", "--out", "{tmp}/w.wav", "--device", "cpu:x"], 2, "device 'cpu:x'"),
+        (["evaluate", "{run}", "digits"], 2, "digits holds images"),
+        (["doctor", "{tmp}/a\nb"], 2, "a b"),
+    ],
+)
+def test_hostile_words_are_one_line_and_write_nothing(run, folder, tmp_path, capsys, arguments, code, message):
+    places = {"tmp": str(tmp_path), "run": str(run), "folder": str(folder)}
+    assert shell(*(a.format(**places) for a in arguments)) == code
+    lines = [
+        line
+        for line in capsys.readouterr().err.splitlines()
+        if not line.startswith(("recipe: ", "12 clips", "2 files are left"))
+    ]
+    assert len(lines) == 1, lines
+    assert message in lines[0]
+    assert lines[0].startswith("latentscape: ")
+    assert "internal error" not in lines[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_version_needs_no_verb(capsys):
+    assert shell("--version") == 0
+    assert capsys.readouterr().out.count(".") == 2
+
+
+def test_what_set_says_wins_over_the_options(folder, tmp_path):
+    few = [*TINY, "--set", "train.max_steps=2", "--set", "train.seed=7", "--set", "source.sample_rate=4000"]
+    assert shell("train", folder, "--run", tmp_path / "r", *few) == 0
+    config = json.loads((tmp_path / "r" / "config.json").read_text())
+    assert (config["train"]["seed"], config["representation"]["sample_rate"]) == (7, 4000)
+    assert shell("train", folder, "--run", tmp_path / "r", "--resume") == 0
+
+
+def test_a_refused_change_on_resume_leaves_the_run_as_it_was(run, folder, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    before = (copy / "config.json").read_bytes()
+    assert shell("train", folder, "--run", copy, "--resume", "--set", "train.batch_size=8") == 2
+    assert "train.batch_size" in capsys.readouterr().err
+    assert (copy / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "3", "{}"])
+@pytest.mark.parametrize("file", ["run.json", "split.json", "verdict.json", "map.json", "config.json"])
+def test_json_of_another_shape_is_a_damaged_file(run, folder, tmp_path, capsys, file, text):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    (copy / file).write_text(text)
+    verb = ("train", folder, "--run", copy, "--resume") if file == "split.json" else ("info", copy)
+    assert shell(*verb) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "internal error" not in error
+    assert "copy" in error
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        (np.full((3, 2), "a"), "real numbers"),
+        (np.zeros((3, 2), complex), "real numbers"),
+        (np.full((3, 2), 1e300), "finite"),
+        (np.zeros((2, 3)), "expected finite codes [3, t]"),
+    ],
+)
+def test_codes_that_are_none_are_refused(run, tmp_path, capsys, codes, message):
+    np.save(tmp_path / "z.npy", codes)
+    assert shell("decode", run, tmp_path / "z.npy", "--out", tmp_path / "o") == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
+    assert not (tmp_path / "o").exists()
+
+
+def test_codes_are_never_unpickled_nor_believed_about_their_size(run, tmp_path, capsys):
+    np.save(tmp_path / "pickled.npy", np.array([print], dtype=object), allow_pickle=True)
+    np.save(tmp_path / "bomb.npy", np.zeros((3, 20)))
+    raw = (tmp_path / "bomb.npy").read_bytes()
+    (tmp_path / "bomb.npy").write_bytes(raw[:128].replace(b"(3, 20)", b"(3, 99999999999999)"))
+    with open(tmp_path / "several.npy", "wb") as file:
+        np.savez(file, a=np.zeros(3))
+    np.save(tmp_path / "long.npy", np.zeros((3, 20)))
+    (tmp_path / "long.json").write_text('{"samples": "abc"}')
+    for name in ("pickled", "bomb", "several", "long"):
+        assert shell("decode", run, tmp_path / f"{name}.npy", "--out", tmp_path / "o") == 1
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert name in error
+        assert "internal error" not in error
+
+
+def test_the_doctor_writes_a_command_that_a_shell_understands(folder, tmp_path, capsys, monkeypatch):
+    odd = tmp_path / "-it's"
+    shutil.copytree(folder / "dull", odd)
+    monkeypatch.chdir(tmp_path)
+    assert shell("doctor", "--", odd.name) == 0
+    words = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert words[1:] == ["latentscape", "train", "./-it's", "--run", "runs/mine"]
+
+
+def test_a_path_that_may_not_be_seen_is_no_internal_error(tmp_path, capsys, monkeypatch):
+    def forbidden(self, **options):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "exists", forbidden)
+    assert shell("train", "tones", "--run", tmp_path / "r") == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "Permission denied" in error
+    assert "internal error" not in error
+
+
+def test_ctrl_c_in_training_keeps_a_checkpoint_and_exits_with_130(folder, tmp_path, capsys, monkeypatch):
+    from latentscape.train.learner import Learner
+
+    update = Learner.update
+
+    def pressed(self, step, *given):
+        if step == 3:
+            signal.raise_signal(signal.SIGINT)
+        return update(self, step, *given)
+
+    monkeypatch.setattr(Learner, "update", pressed)
+    assert shell("train", folder, "--run", tmp_path / "r", *TINY) == 130
+    caught = capsys.readouterr()
+    assert "--resume goes on" in caught.out
+    assert caught.err.endswith("latentscape: interrupted\n")
+    assert (tmp_path / "r" / "checkpoint" / "state.safetensors").exists()

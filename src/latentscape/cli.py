@@ -22,11 +22,17 @@ app = typer.Typer(
     help="A folder of sounds becomes a space you can travel through.",
     epilog="SOURCE is a folder, a sound, a list of files or a data set's name; RUN is the folder of a trained run.",
 )
+INTERRUPTED = 130
+MISTYPED: Any = typer.BadParameter.__mro__[1]
+"""An unknown verb or option, or a value of the wrong type: the usage error of the click that this typer stands on."""
 START, MAKE, MEASURE = "start", "make sound", "measure"
 
 Source = Annotated[str, typer.Argument(help="a folder, a sound, a list of files (.txt) or the name of a data set")]
 Run = Annotated[Path, typer.Argument(help="the folder of a trained run")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+Told = Annotated[
+    list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="what a model with conditions is told")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what is there")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
 Seed = Annotated[int, typer.Option(help="the seed of every draw")]
@@ -43,17 +49,22 @@ Channels = Annotated[str, typer.Option(help="mean, or each: every channel is a s
 Labels = Annotated[str | None, typer.Option(help='file-name pattern, such as "{instrument}_{note}"')]
 
 
-@app.callback()
-def _options(
-    context: typer.Context,
-    debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
-    version: Annotated[bool, typer.Option("--version", help="print the version and stop")] = False,
-) -> None:
-    if version:
+def _version(wanted: bool) -> None:
+    if wanted:
         from latentscape import __version__
 
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version and stop", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take the options of every verb."""
 
 
 def _print_json(value: Any) -> None:
@@ -163,6 +174,8 @@ def train(
     )
     summary = run_experiment(request, say=_say(as_json))
     _print_json(summary.to_json()) if as_json else typer.echo("\n".join(summary.lines()))
+    if summary.outcome.reason == "interrupted":
+        raise typer.Exit(INTERRUPTED)
 
 
 @app.command(rich_help_panel=START)
@@ -208,20 +221,25 @@ def reconstruct(
     out: OutFolder,
     quality: QualityName = "best",
     device: Device = "auto",
+    label: Told = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Send sounds through the model and back."""
+    from latentscape.workshop import labels_of
     from latentscape.workshop import reconstruct as work
 
-    _written(work(run, source, out, quality=quality, device=device, overwrite=overwrite))
+    _written(work(run, source, out, quality=quality, device=device, labels=labels_of(label), overwrite=overwrite))
 
 
 @app.command(rich_help_panel=MAKE)
-def encode(run: Run, source: Source, out: OutFolder, device: Device = "auto", overwrite: Overwrite = False) -> None:
+def encode(
+    run: Run, source: Source, out: OutFolder, device: Device = "auto", label: Told = None, overwrite: Overwrite = False
+) -> None:
     """Turn sounds into latent codes: one .npy (d x t) and one .json a sound."""
     from latentscape.workshop import encode as work
+    from latentscape.workshop import labels_of
 
-    _written(work(run, source, out, device=device, overwrite=overwrite))
+    _written(work(run, source, out, device=device, labels=labels_of(label), overwrite=overwrite))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -231,12 +249,14 @@ def decode(
     out: OutFolder,
     quality: QualityName = "best",
     device: Device = "auto",
+    label: Told = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Turn latent codes into sound."""
     from latentscape.workshop import decode as work
+    from latentscape.workshop import labels_of
 
-    _written(work(run, codes, out, quality=quality, device=device, overwrite=overwrite))
+    _written(work(run, codes, out, quality=quality, device=device, labels=labels_of(label), overwrite=overwrite))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -249,12 +269,14 @@ def sample(
     temperature: Annotated[float, typer.Option(help="spread of the prior's draws; 0 is its mean", min=0)] = 1.0,
     quality: QualityName = "best",
     device: Device = "auto",
+    label: Told = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Draw sounds from the prior."""
+    from latentscape.workshop import labels_of
     from latentscape.workshop import sample as work
 
-    options = {"quality": quality, "device": device, "overwrite": overwrite}
+    options = {"quality": quality, "device": device, "labels": labels_of(label), "overwrite": overwrite}
     _written(work(run, out, count=count, seconds=seconds, seed=seed, temperature=temperature, **options))
 
 
@@ -272,13 +294,15 @@ def walk(
     seed: Seed = 0,
     quality: QualityName = "best",
     device: Device = "auto",
+    label: Told = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Travel through the latent space and write what is heard."""
+    from latentscape.workshop import labels_of
     from latentscape.workshop import walk as work
 
     way = {"kind": kind, "seconds": seconds, "axes": axes, "radius": radius, "turns": turns, "seed": seed}
-    _written(work(run, out, **way, quality=quality, device=device, overwrite=overwrite))
+    _written(work(run, out, **way, quality=quality, device=device, labels=labels_of(label), overwrite=overwrite))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -291,13 +315,26 @@ def morph(
     seconds: Annotated[float | None, typer.Option(help="length [default: of the longer sound]", min=0.01)] = None,
     quality: QualityName = "best",
     device: Device = "auto",
+    label: Told = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Turn one sound into another."""
+    from latentscape.workshop import labels_of
     from latentscape.workshop import morph as work
 
     _written(
-        work(run, first, second, out, kind=kind, seconds=seconds, quality=quality, device=device, overwrite=overwrite)
+        work(
+            run,
+            first,
+            second,
+            out,
+            kind=kind,
+            seconds=seconds,
+            quality=quality,
+            device=device,
+            labels=labels_of(label),
+            overwrite=overwrite,
+        )
     )
 
 
@@ -334,21 +371,29 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]  # accepted anywhere, as people type it last
     try:
-        app(arguments, standalone_mode=True)
+        code = app(arguments, standalone_mode=False, prog_name="latentscape")
     except LatentscapeError as error:
         if debug:
             raise
         hint = " (see `latentscape --help`)" if type(error) is UsageError else ""
-        typer.echo(f"latentscape: {error}{hint}", err=True)
+        typer.echo(f"latentscape: {' '.join(str(error).splitlines())}{hint}", err=True)
         raise SystemExit(error.exit_code) from error
-    except KeyboardInterrupt:
-        typer.echo("latentscape: interrupted", err=True)
-        raise SystemExit(130) from None
-    except BrokenPipeError:
-        raise SystemExit(0) from None
+    except MISTYPED as error:
+        if message := error.format_message():  # there is none where help was shown instead
+            where = error.ctx.command_path if error.ctx else "latentscape"
+            typer.echo(f"latentscape: {message} (see `{where} --help`)", err=True)
+        raise SystemExit(error.exit_code) from error
+    except OSError as error:  # a path that may not be looked at, for one
+        if debug:
+            raise
+        typer.echo(f"latentscape: {error.filename or 'a file'}: {error.strerror or error}", err=True)
+        raise SystemExit(1) from error
     except Exception as error:
         if debug:
             raise
         where = f"{type(error).__name__}: {error}".splitlines()[0]
         typer.echo(f"latentscape: internal error: {where} (run again with --debug to see where)", err=True)
         raise SystemExit(1) from error
+    if code == INTERRUPTED:
+        typer.echo("latentscape: interrupted", err=True)
+    raise SystemExit(code or 0)

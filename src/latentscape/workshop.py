@@ -5,7 +5,7 @@ unless told: every target is checked before the first is written. Every function
 written.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from latentscape.core.errors import DataError, StorageError, UsageError, nearest
-from latentscape.core.storage import atomic, load_json, save_json
+from latentscape.core.storage import atomic, load_object, save_json
 from latentscape.data.corpus import ImageCorpus, SourceOptions
 from latentscape.data.sources import open_source
 from latentscape.instrument.instrument import Instrument
@@ -22,10 +22,19 @@ from latentscape.signal import audio
 from latentscape.signal.representation import Quality, Representation
 
 SUFFIX = ".wav"
+Labels = Mapping[str, str] | None
+"""What a conditioned model is told, such as ``{"instrument": "flute"}``; what it is not told is unknown to it."""
 
 
 def reconstruct(
-    run: Path, source: str, out: Path, *, quality: str = "best", device: str = "auto", overwrite: bool = False
+    run: Path,
+    source: str,
+    out: Path,
+    *,
+    quality: str = "best",
+    device: str = "auto",
+    labels: Labels = None,
+    overwrite: bool = False,
 ) -> list[str]:
     """Write every sound of a source as the model hears it."""
     chosen = _quality(quality)
@@ -33,12 +42,14 @@ def reconstruct(
     clips = list(_clips(source, sound))
     targets = _targets(out, [name for name, _ in clips], SUFFIX, overwrite)
     return [
-        _write(target, instrument.reconstruct(wave(), quality=chosen), sound.sample_rate, overwrite)
+        _write(target, instrument.reconstruct(wave(), quality=chosen, labels=labels), sound.sample_rate, overwrite)
         for target, (_, wave) in zip(targets, clips, strict=True)
     ]
 
 
-def encode(run: Path, source: str, out: Path, *, device: str = "auto", overwrite: bool = False) -> list[str]:
+def encode(
+    run: Path, source: str, out: Path, *, device: str = "auto", labels: Labels = None, overwrite: bool = False
+) -> list[str]:
     """Write the codes of every sound: ``.npy`` float32 ``[d, t]``, and ``.json`` with what is needed to read them."""
     instrument, sound = _sounding(run, device)
     clips = list(_clips(source, sound))
@@ -48,7 +59,7 @@ def encode(run: Path, source: str, out: Path, *, device: str = "auto", overwrite
     lines = []
     for target, (_, wave) in zip(targets, clips, strict=True):
         samples = wave()
-        codes = instrument.encode(samples).T.contiguous().numpy()
+        codes = instrument.encode(samples, labels).T.contiguous().numpy()
         with atomic(target) as temporary, open(temporary, "wb") as file:
             np.save(file, codes, allow_pickle=False)
         about = {
@@ -64,7 +75,14 @@ def encode(run: Path, source: str, out: Path, *, device: str = "auto", overwrite
 
 
 def decode(
-    run: Path, codes: Path, out: Path, *, quality: str = "best", device: str = "auto", overwrite: bool = False
+    run: Path,
+    codes: Path,
+    out: Path,
+    *,
+    quality: str = "best",
+    device: str = "auto",
+    labels: Labels = None,
+    overwrite: bool = False,
 ) -> list[str]:
     """Write the sound of codes as :func:`encode` writes them."""
     chosen = _quality(quality)
@@ -77,10 +95,10 @@ def decode(
     names = [file.relative_to(root).with_suffix("").as_posix() for file in files]
     lines = []
     for target, file, z in zip(_targets(out, names, SUFFIX, overwrite), files, points, strict=True):
-        about = file.with_suffix(".json")
-        samples = load_json(about).get("samples") if about.exists() else None
-        seconds = None if samples is None else int(samples) / sound.sample_rate
-        lines.append(_write(target, instrument.render(z, seconds, quality=chosen), sound.sample_rate, overwrite))
+        seconds = _seconds_of(file.with_suffix(".json"), sound.sample_rate)
+        lines.append(
+            _write(target, instrument.render(z, seconds, quality=chosen, labels=labels), sound.sample_rate, overwrite)
+        )
     return lines
 
 
@@ -94,6 +112,7 @@ def sample(
     temperature: float = 1.0,
     quality: str = "best",
     device: str = "auto",
+    labels: Labels = None,
     overwrite: bool = False,
 ) -> list[str]:
     """Write draws from the prior: sounds, or one picture of images."""
@@ -101,9 +120,9 @@ def sample(
     instrument = Instrument.load(run, device)
     if instrument.representation is None:
         target = _targets(out, ["samples"], ".png", overwrite)[0]
-        return [_write_images(target, instrument.sample(count, seed=seed, temperature=temperature))]
+        return [_write_images(target, instrument.sample(count, seed=seed, temperature=temperature, labels=labels))]
     targets = _targets(out, [f"sample{number:03d}" for number in range(count)], SUFFIX, overwrite)
-    waves = instrument.sample(count, seconds, seed=seed, temperature=temperature, quality=chosen)
+    waves = instrument.sample(count, seconds, seed=seed, temperature=temperature, quality=chosen, labels=labels)
     rate = instrument.representation.sample_rate
     return [_write(target, wave, rate, overwrite) for target, wave in zip(targets, waves, strict=True)]
 
@@ -120,6 +139,7 @@ def walk(
     seed: int = 0,
     quality: str = "best",
     device: str = "auto",
+    labels: Labels = None,
     overwrite: bool = False,
 ) -> list[str]:
     """Write the sound of a walk through the latent space."""
@@ -130,7 +150,9 @@ def walk(
     options = {"turns": turns} if kind in ("circle", "spiral") else {}
     options |= {"seed": seed} if kind in ("line", "sphere", "random_walk") else {}
     path = instrument.walk(kind, axes=_axes(axes), reach=radius, **options)
-    return [_write(target, instrument.render(path, seconds, quality=chosen), sound.sample_rate, overwrite)]
+    return [
+        _write(target, instrument.render(path, seconds, quality=chosen, labels=labels), sound.sample_rate, overwrite)
+    ]
 
 
 def morph(
@@ -143,6 +165,7 @@ def morph(
     seconds: float | None = None,
     quality: str = "best",
     device: str = "auto",
+    labels: Labels = None,
     overwrite: bool = False,
 ) -> list[str]:
     """Write a sound that begins as one and ends as another."""
@@ -152,7 +175,7 @@ def morph(
     target = _file(out, overwrite)
     instrument, sound = _sounding(run, device)
     a, b = (_read(path, sound) for path in (first, second))
-    wave = instrument.morph(a, b, seconds, kind=kind, quality=chosen)
+    wave = instrument.morph(a, b, seconds, kind=kind, quality=chosen, labels=labels)
     return [_write(target, wave, sound.sample_rate, overwrite)]
 
 
@@ -203,9 +226,36 @@ def _read_codes(file: Path, dim: int) -> Tensor:
     if not isinstance(codes, np.ndarray) or codes.dtype.kind not in "fiu":
         kind = codes.dtype if isinstance(codes, np.ndarray) else "several arrays"
         raise DataError(f"{file} holds {kind}, expected an array of real numbers")
+    with np.errstate(over="ignore"):  # what float32 can't hold is found below
+        codes = codes.astype(np.float32)
     if codes.ndim != 2 or codes.shape[0] != dim or not codes.shape[1] or not np.isfinite(codes).all():
         raise DataError(f"{file} holds an array of shape {list(codes.shape)}, expected finite codes [{dim}, t]")
-    return torch.from_numpy(codes.T.astype(np.float32))
+    return torch.from_numpy(codes.T.copy())
+
+
+def _seconds_of(about: Path, rate: int) -> float | None:
+    """Return how long the sound of some codes was, s, where it is written beside them."""
+    samples = load_object(about).get("samples") if about.exists() else None
+    if samples is None:
+        return None
+    if not isinstance(samples, int) or samples < 1:
+        raise StorageError(f"{about} is damaged: got {samples!r} samples, expected a whole number above 0")
+    return samples / rate
+
+
+def labels_of(texts: Sequence[str] | None) -> dict[str, str]:
+    """Turn ``["instrument=flute"]`` into a mapping.
+
+    Raises:
+        UsageError: a text has no ``=``.
+    """
+    labels: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--label got '{text}', expected NAME=VALUE, such as instrument=flute")
+        labels[name.strip()] = value.strip()
+    return labels
 
 
 def _axes(text: str | None) -> Sequence[int] | None:

@@ -180,3 +180,14 @@ def test_seeded_follows_its_keys_and_leaves_the_global_stream_as_it_was():
         assert torch.equal(torch.rand(3), first)
     with seeded(1, "b"):
         assert not torch.equal(torch.rand(3), first)
+
+
+def test_an_object_with_its_keys_is_read_and_anything_else_is_refused(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"a": 1}')
+    assert storage.load_object(path, ("a",)) == {"a": 1}
+    with pytest.raises(StorageError, match=r"a\.json is damaged: 'b' is missing"):
+        storage.load_object(path, ("a", "b"))
+    path.write_text("[1]")
+    with pytest.raises(StorageError, match="expected an object, got list"):
+        storage.load_object(path)

@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -259,3 +260,14 @@ def test_m4a_goes_through_ffmpeg(tmp_path, wave, monkeypatch):
     path.write_bytes(b"\0\0\0\x20ftypM4A 1234")
     with pytest.raises(DataError, match="ffmpeg can read: no audio in it"):
         audio.read(path)
+
+
+def test_a_full_disk_is_called_so(tmp_path, monkeypatch):
+    def full(self, data):
+        raise soundfile.LibsndfileError(2, "")
+
+    monkeypatch.setattr(soundfile.SoundFile, "write", full)
+    monkeypatch.setattr(audio.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    with pytest.raises(StorageError, match="no space left"):
+        audio.write(tmp_path / "a.wav", np.zeros((1, 8000), np.float32), 8000)
+    assert list(tmp_path.iterdir()) == []

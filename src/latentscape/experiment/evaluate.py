@@ -23,6 +23,7 @@ from latentscape.data.examples import Examples
 from latentscape.data.sounds import SoundExamples
 from latentscape.data.sources import open_source
 from latentscape.data.split import PARTS, PartName, undivided
+from latentscape.experiment.config import fit_to
 from latentscape.experiment.run import build_examples, open_run
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.windows import Joiner
@@ -79,8 +80,12 @@ def evaluate(
             update={"sample_rate": getattr(prepared.corpus, "sample_rate", None)}
         )
         corpus = open_source(source, options)
+        fit_to(prepared.config, corpus)  # refuses images where the run is of sounds, and the reverse
         # labels of another corpus have other codes, so they count as unknown
         heard, chosen_part = build_examples(prepared.config, corpus, undivided(corpus)), "test"
+        if heard.event_shape != prepared.examples.event_shape:
+            arrived, expected = (" x ".join(map(str, one.event_shape)) for one in (heard, prepared.examples))
+            raise UsageError(f"{source} holds items of {arrived}, but {run} takes {expected}")
     with prepared.examples, heard:
         numbers = measure(instrument, heard, chosen_part, train=prepared.examples, samples=samples)
         items = heard.count(chosen_part)

@@ -29,6 +29,7 @@ from latentscape.data.sources import open_source
 from latentscape.data.split import Split, restore, split_corpus
 from latentscape.experiment.config import RunConfig, asked_source, changes_on_resume, fit_to, resolve, source_options
 from latentscape.experiment.examine import suggest
+from latentscape.experiment.glimpse import glimpses
 from latentscape.experiment.progress import decoding
 from latentscape.instrument.instrument import FORMAT
 from latentscape.models.model import LatentModel, Model, Objective, Step
@@ -36,7 +37,7 @@ from latentscape.registry import build_model, build_objective, build_representat
 from latentscape.train.checkpoint import Checkpoints
 from latentscape.train.config import continued
 from latentscape.train.loop import Outcome, fit
-from latentscape.train.process import launch
+from latentscape.train.process import fabric_of, launch
 
 SPLIT_SEED = 0
 """Splits do not vary with the seed of a run, so that runs of several seeds are compared on the same test part."""
@@ -199,6 +200,7 @@ class Work:
                 config,
                 self.run,
                 resume=self.resume,
+                callbacks=(glimpses(examples),),
                 fabric=fabric,
             )
 
@@ -238,6 +240,7 @@ def _prepare(request: Request, say: Say) -> Prepared:
     if request.recipe is None:
         say(f"recipe: {recipe} (chosen for {request.source}; see `latentscape recipes {recipe}`)")
     config = fit_to(resolve(recipe, request.sets, request.changes()), corpus)
+    fabric_of(config.train)  # refuses devices that are not here
     gap = None
     if isinstance(corpus, SoundCorpus):
         gap = gap_samples(build_representation(config.representation), config.window)

@@ -80,7 +80,10 @@ def pick_device(name: str) -> torch.device:
         return torch.device(there[0])
     if name.partition(":")[0] not in there:
         raise UsageError(f"device '{name}' is not here, expected one of: auto, {', '.join(there)}")
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"device '{name}' is not a device, expected such as cpu or cuda:0") from error
 
 
 def _vocabulary(path: File) -> dict[str, tuple[str, ...]]:

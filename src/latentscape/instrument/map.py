@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from latentscape.core.errors import DataError, StorageError
-from latentscape.core.storage import load_json, load_tensors, save_json, save_tensors
+from latentscape.core.storage import load_object, load_tensors, save_json, save_tensors
 
 FORMAT = 1
 MOST_AXES = 64
@@ -76,8 +76,8 @@ class LatentMap:
             StorageError: a file is missing, damaged, of a newer format, or the two do not belong together.
         """
         path = run / "map.json"
-        about, tensors = load_json(path), load_tensors(run / "map.safetensors")
-        version = about.get("format") if isinstance(about, dict) else None
+        about, tensors = load_object(path), load_tensors(run / "map.safetensors")
+        version = about.get("format")
         if version != FORMAT:
             raise StorageError(
                 f"{path} has format {version!r}, expected {FORMAT}; a newer latentscape may have written it"

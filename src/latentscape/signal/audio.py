@@ -162,7 +162,11 @@ def write(path: str | os.PathLike[str], wave: np.ndarray, sample_rate: int, *, o
                 for start in range(0, wave.shape[1], _BLOCK):
                     sound.write(np.float32(scale) * wave[:, start : start + _BLOCK].T.astype(np.float32))
         except (soundfile.SoundFileError, RuntimeError) as error:
-            raise StorageError(f"could not write {path} as {container}: {_reason(error)}") from error
+            needed = 3 * wave.size + 1024
+            free = shutil.disk_usage(temporary.parent).free  # libsndfile calls a full disk a system error
+            full = free + temporary.stat().st_size < needed
+            reason = f"no space left ({free} bytes are free)" if full else _reason(error)
+            raise StorageError(f"could not write {path} as {container}: {reason}; nothing was changed") from error
     return 20 * math.log10(scale)
 
 

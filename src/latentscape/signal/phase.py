@@ -101,7 +101,8 @@ def with_phase(magnitude: Float[Tensor, "r t m"], phase: np.ndarray) -> Complex[
 
     The first and the last bin of a real wave are real: theirs is the nearer of 0 and pi.
     """
-    angle = np.remainder(phase, 2 * math.pi)
+    with np.errstate(invalid="ignore"):  # what is not finite stays so, and is refused where it is written
+        angle = np.remainder(phase, 2 * math.pi)
     for end in (0, -1):
         angle[..., end] = math.pi * np.round(angle[..., end] / math.pi)
     angle[..., 1::2] += math.pi
