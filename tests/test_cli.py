@@ -372,6 +372,7 @@ def test_a_killed_run_resumes_to_the_same_weights(folder, cache, tmp_path):
         (["walk", "{run}", "--out", "{tmp}/w.wav", "--device", "cpu:x"], 2, "device 'cpu:x'"),
         (["evaluate", "{run}", "digits"], 2, "digits holds images"),
         (["doctor", "{tmp}/a\nb"], 2, "a b"),
+        (["doctor", ""], 2, "source is empty"),
     ],
 )
 def test_hostile_words_are_one_line_and_write_nothing(run, folder, tmp_path, capsys, arguments, code, message):

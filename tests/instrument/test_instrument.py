@@ -253,3 +253,10 @@ def test_what_needs_the_whole_sound_is_not_played_live():
 def test_what_does_not_fit_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call(instrument())
+
+
+def test_frames_slower_than_a_segment_still_give_sound():
+    slow = LogStft(LogStftConfig(sample_rate=1, window=1024, hop=256))
+    features = torch.zeros(slow.frame_size, slow.frames(8))
+    (wave,) = stream.whole_sound(slow, iter([features]), 8, "fast")
+    assert wave.shape == (1, 8)

@@ -58,7 +58,8 @@ def test_saved_and_loaded(codes, tmp_path):
     ("damage", "message"),
     [
         (lambda run: (run / "map.json").unlink(), "map.json is missing"),
-        (lambda run: (run / "map.json").write_text("[]"), "format None"),
+        (lambda run: (run / "map.json").write_text("[]"), "expected an object, got list"),
+        (lambda run: (run / "map.json").write_text("{}"), "format None"),
         (lambda run: (run / "map.json").write_text('{"format": 2}'), "format 2, expected 1"),
         (lambda run: (run / "map.json").write_text('{"format": 1, "names": ["a"]}'), "lists 1 clips"),
         (lambda run: (run / "map.safetensors").write_bytes(b"nonsense"), "damaged"),

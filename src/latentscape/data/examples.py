@@ -49,7 +49,7 @@ class DataConfig(Record):
     steps_per_slab: int = Field(default=250, ge=1)
     segment_seconds: float = Field(default=8.0, gt=0)
     scale: Literal["all", "each"] = "all"
-    statistics_seconds: float = Field(default=1800.0, gt=0)
+    statistics_seconds: float = Field(default=600.0, gt=0)
     binarise: Binarise = "none"
 
 

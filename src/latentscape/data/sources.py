@@ -205,6 +205,8 @@ def look(
     source: str, options: SourceOptions = SourceOptions(), *, progress: Progress | None = None
 ) -> Survey | ImageCorpus:
     """Do as :func:`open_source`, and keep what was seen on the way."""
+    if not source.strip():  # an unset variable of the shell, say, which would mean the current folder
+        raise UsageError("the source is empty, expected a folder, a file or the name of a data set")
     path = Path(source).expanduser()
     known = [*NAMED, *EMBEDDED, "digits"]
     family, colon, _ = source.partition(":")

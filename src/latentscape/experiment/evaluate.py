@@ -35,7 +35,7 @@ from latentscape.models.model import LatentModel
 from latentscape.signal.stft import LogStft
 
 BATCH = 1024
-PPCA_ITEMS = 100_000
+PPCA_ITEMS = 40_000
 PPCA_WIDTH = 4096
 LIKELIHOOD_ITEMS = 10_000
 
@@ -73,7 +73,7 @@ def evaluate(
         raise UsageError(f"--part got '{part}', expected one of {', '.join(PARTS)}")
     chosen_part = cast("PartName", part)
     instrument = Instrument.load(run, device)
-    prepared = open_run(run)
+    prepared = open_run(run, units=False)
     heard = prepared.examples
     if source is not None:
         options = prepared.config.source.model_copy(

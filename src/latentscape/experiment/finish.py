@@ -59,7 +59,7 @@ def finish(run: Path, outcome: Outcome, say: Say, device: str = "auto") -> Summa
     Raises:
         LatentscapeError: the run is damaged, or could not be written to.
     """
-    prepared = open_run(run)
+    prepared = open_run(run, units=False)
     with prepared.examples as examples:
         say("measuring")
         instrument = Instrument.load(run, device)

@@ -101,8 +101,14 @@ def build_examples(
     return SoundExamples(corpus, split, representation, config.window, config.data, seed=seed, conditions=conditions)
 
 
-def join(config: RunConfig, corpus: SoundCorpus | ImageCorpus, split: Split) -> Prepared:
+def join(config: RunConfig, corpus: SoundCorpus | ImageCorpus, split: Split, *, units: bool = True) -> Prepared:
     """Build examples, model and objective, and ask the model whether it can describe the data.
+
+    Args:
+        config: of the run.
+        corpus: its sounds or images.
+        split: their parts.
+        units: measure mean and scale of x for the model; ``False`` where its weights, which hold them, are read next.
 
     Raises:
         ConfigError: parts that don't fit each other.
@@ -112,14 +118,16 @@ def join(config: RunConfig, corpus: SoundCorpus | ImageCorpus, split: Split) -> 
     examples = build_examples(config, corpus, split, getattr(config.model, "condition", ()))
     vocabulary = {name: len(values) for name, values in examples.vocabulary.items()}
     with seeded(seed, "weights"):
-        model = build_model(config.model, examples.event_shape, vocabulary, examples.units())
+        model = build_model(config.model, examples.event_shape, vocabulary, examples.units() if units else None)
         objective = build_objective(config.objective, model)
     model.check(*examples.batch(0, config.train.batch_size))
     return Prepared(config, corpus, split, examples, model, objective)
 
 
-def open_run(run: Path, config: RunConfig | None = None) -> Prepared:
+def open_run(run: Path, config: RunConfig | None = None, *, units: bool = True) -> Prepared:
     """Open a run folder's corpus, split and (untrained) model again, with its own configuration unless told.
+
+    ``units`` is as in :func:`join`.
 
     Raises:
         StorageError: a file of the run is missing or damaged, or its source has changed.

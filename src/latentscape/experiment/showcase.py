@@ -24,7 +24,7 @@ from latentscape.signal import audio
 from latentscape.train.loop import Outcome
 from latentscape.train.verdict import Verdict
 
-MAP_CLIPS = 400
+MAP_CLIPS = 200
 MAP_SECONDS = 4.0
 MAP_IMAGES = 3000
 WALK_SECONDS = 8.0

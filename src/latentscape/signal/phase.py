@@ -70,7 +70,8 @@ def griffin_lim(
 
 def impose(magnitude: Tensor, coefficients: Tensor) -> Tensor:
     """Return coefficients with the given magnitude and the phase of ``coefficients``; one that vanishes stays 0."""
-    return coefficients * (magnitude / coefficients.abs().clamp_(min=1e-30))
+    power = torch.view_as_real(coefficients).square().sum(-1)  # several times as fast as abs
+    return coefficients * (magnitude * power.clamp_(min=1e-30).rsqrt())
 
 
 def heap_integration(
