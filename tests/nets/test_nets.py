@@ -97,3 +97,19 @@ def test_configs_parse_and_refuse():
         parse(NetConfig, {"kind": "conv", "kernel": 4})
     with pytest.raises(ConfigError, match="did you mean 'widths'"):
         parse(NetConfig, {"kind": "mlp", "width": [3]})
+
+
+def test_a_step_of_adam_moves_a_wide_layer_no_further_than_a_narrow_one():
+    from latentscape.nets.mlp import WIDE, linear
+
+    moved = []
+    for inputs in (WIDE, 32 * WIDE):
+        layer = linear(inputs, 8, gain=1.0)
+        h = torch.ones(4, inputs)
+        assert 0.5 < float(layer(torch.randn(256, inputs)).detach().std()) < 2
+        optimiser = torch.optim.Adam(layer.parameters(), lr=1e-3)
+        before = layer(h).detach()
+        layer(h).sum().backward()
+        optimiser.step()
+        moved.append(float((layer(h) - before).abs().mean()))
+    assert moved[1] == pytest.approx(moved[0], rel=0.01)

@@ -238,9 +238,11 @@ def compose(
     if "lsd_features_ratio" in numbers:
         card.append((f"{numbers['lsd_features_ratio'].value:.2f}", "of the spectral error of linear PCA"))
     names = {"loss": "loss (nats)", "distortion": "distortion (nats)", "rate": "rate (nats)", "mmd": "MMD"}
-    about: list[Item] = [
-        _picture(run, "learning-curves", "learning curves", pictures.learning_curves, outcome.history, names)
-    ]
+    about: list[Item] = []
+    if any(name in row for name in names for row in outcome.history):
+        about.append(
+            _picture(run, "learning-curves", "learning curves", pictures.learning_curves, outcome.history, names)
+        )
     if unseen.dimension_rate is not None:
         about.append(_picture(run, "rates", "what each latent carries", pictures.rates, unseen.dimension_rate.numpy()))
     rows = tuple((name, f"{number.value:.4g}", number.unit) for name, number in numbers.items())
