@@ -79,9 +79,9 @@ class Wide(nn.Linear):
         super().__init__(inputs, outputs)
         self.factor = WIDE / inputs
 
-    def forward(self, h: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Return ``[b, outputs]``."""
-        return super().forward(h * self.factor)
+        return super().forward(input * self.factor)
 
 
 def linear(inputs: int, outputs: int, gain: float) -> nn.Linear:
