@@ -162,7 +162,10 @@ class Pool:
         first = step // self._steps if self._steps else 0
         with self._lock:
             if self._worker is None:
-                self._worker = ThreadPoolExecutor(1, thread_name_prefix="latentscape-pool")
+                # one thread of torch in it: more would sum in an order that depends on how many are free
+                self._worker = ThreadPoolExecutor(
+                    1, thread_name_prefix="latentscape-pool", initializer=torch.set_num_threads, initargs=(1,)
+                )
             wanted = range(first, first + self._count + (self._steps is not None))
             for number in [number for number in self._slabs if number not in wanted]:
                 self._slabs.pop(number).cancel()
