@@ -24,6 +24,12 @@ def test_steps_fill_the_time_and_do_not_pass_it(left, step, validation, every):
     assert count <= 25 or every is not None
 
 
+@pytest.mark.parametrize(("every", "between"), [(None, 5), (50, 50)])
+def test_fewer_steps_are_taken_where_fewer_are_wanted(every, between):
+    assert room.steps_within(60, 0.01, 0.5, every, 100) == (100, between)
+    assert room.steps_within(60, 0.01, 0.5, every, 10**9) == room.steps_within(60, 0.01, 0.5, every)
+
+
 def test_no_time_left_is_still_one_step():
     assert room.steps_within(-5.0, 0.1, 1.0, None)[0] == 1
 
@@ -72,8 +78,16 @@ def test_timing_leaves_no_trace(tmp_path):
     assert settled.validate_every == 2
 
 
+def test_without_a_bound_there_are_ten_thousand_steps(tmp_path):
+    assert decide(tmp_path, max_steps=None).max_steps == 10_000
+
+
+def test_of_steps_and_minutes_the_fewer_steps_are_taken(tmp_path):
+    assert decide(tmp_path, minutes=5, max_steps=7).max_steps == 7
+
+
 def test_minutes_become_steps(tmp_path):
-    settled = decide(tmp_path, minutes=0.05, checkpoint_seconds=60)
+    settled = decide(tmp_path, minutes=0.05, max_steps=None, checkpoint_seconds=60)
     assert settled.step_seconds is not None
     assert 1 <= settled.max_steps <= 3 / settled.step_seconds
     assert not list((tmp_path / "checkpoint").glob("*.safetensors"))

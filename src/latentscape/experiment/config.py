@@ -8,9 +8,13 @@ from latentscape.core.config import Record, assignment, merge, parse
 from latentscape.core.errors import ConfigError, UsageError
 from latentscape.data.corpus import SoundCorpus, SourceOptions
 from latentscape.data.examples import DataConfig
-from latentscape.recipes import load_recipe
+from latentscape.recipes import Recipe, load_recipe
 from latentscape.registry import SpaceConfig
 from latentscape.train.config import TrainConfig
+
+
+BOUNDS = frozenset({"max_steps", "minutes"})
+"""What bounds a training."""
 
 
 class RunConfig(SpaceConfig):
@@ -27,11 +31,11 @@ class RunConfig(SpaceConfig):
     train: TrainConfig = TrainConfig()
 
 
-def resolve(recipe: str, sets: Sequence[str], changes: dict[str, Any] | None = None) -> RunConfig:
+def resolve(recipe: str | Recipe, sets: Sequence[str], changes: dict[str, Any] | None = None) -> RunConfig:
     """Return a recipe's configuration with changes laid over it.
 
     Args:
-        recipe: its name.
+        recipe: its name, or one that has no file.
         sets: ``key=value`` texts of the shell; they win over ``changes``, and the last one wins.
         changes: nested values that the shell's own options stand for.
 
@@ -40,12 +44,13 @@ def resolve(recipe: str, sets: Sequence[str], changes: dict[str, Any] | None = N
         ConfigError: a key or value is wrong; its full path is named.
     """
     asked = _asked(sets, changes)
-    values = merge(load_recipe(recipe).values, asked)
+    found = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    values = merge(found.values, asked)
     train = asked.get("train")
-    bounded = isinstance(train, Mapping) and "max_steps" in train and "minutes" not in train
-    if bounded:  # who asks for steps does not want the recipe's minutes
-        values = merge(values, {"train": {"minutes": None}})
-    return parse(RunConfig, values, f"recipe {recipe}")
+    if isinstance(train, Mapping) and len(BOUNDS & set(train)) == 1:
+        (other,) = BOUNDS - set(train)  # who asks for steps does not want the recipe's minutes, and the reverse
+        values = merge(values, {"train": {other: None}})
+    return parse(RunConfig, values, f"recipe {found.name}")
 
 
 def _asked(sets: Sequence[str], changes: dict[str, Any] | None) -> dict[str, Any]:
@@ -92,7 +97,7 @@ def source_options(rate: int | None, channels: str, labels: str | None) -> Sourc
     return parse(SourceOptions, {"sample_rate": rate, "channels": channels, "pattern": labels}, "options")
 
 
-def changes_on_resume(sets: Sequence[str], recipe: str | None) -> dict[str, Any]:
+def changes_on_resume(sets: Sequence[str], recipe: str | Recipe | None) -> dict[str, Any]:
     """Return the changes that a resumed run may take from the shell: those of its training.
 
     Raises:

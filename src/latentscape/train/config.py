@@ -20,13 +20,16 @@ from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 from latentscape.core.config import Record
 from latentscape.core.errors import ConfigError
 
+DEFAULT_STEPS = 10_000
+
 
 class TrainConfig(Record):
     """How to train.
 
     Attributes:
-        max_steps: optimiser steps of the whole run.
-        minutes: a bound on the training time instead; turned into ``max_steps`` once, by timing, and recorded.
+        max_steps: optimiser steps of the whole run; ``None`` is as many as ``minutes`` allow, or 10,000 without them.
+        minutes: a bound on the training time; turned into steps once, by timing, and recorded. Where ``max_steps`` is
+            given too, the fewer of both are taken.
         batch_size: items of the global batch, shared by all processes.
         learning_rate: the peak rate.
         schedule: its course (see the module's equations).
@@ -49,7 +52,7 @@ class TrainConfig(Record):
         tensorboard: also write TensorBoard's files, if it is installed.
     """
 
-    max_steps: PositiveInt = 10_000
+    max_steps: PositiveInt | None = None
     minutes: PositiveFloat | None = None
     batch_size: PositiveInt = 128
     learning_rate: PositiveFloat = 1e-3
@@ -115,7 +118,7 @@ def continued(settled: Settled, config: TrainConfig) -> Settled:
                 f"train.{key}: got {new[key]!r}, but the run to resume was started with {old[key]!r}; "
                 f"only {', '.join(sorted(CHANGEABLE))} can change on the way"
             )
-    longer = {"max_steps": config.max_steps} if "max_steps" in changed else {}
+    longer = {"max_steps": config.max_steps} if "max_steps" in changed and config.max_steps is not None else {}
     return settled.model_copy(update={"config": config, **longer})
 
 

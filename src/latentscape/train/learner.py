@@ -17,7 +17,7 @@ from latentscape.core.errors import StorageError
 from latentscape.core.random import seed_of
 from latentscape.models.model import Loss, Model, Step
 from latentscape.train.averaging import Average
-from latentscape.train.config import Settled, TrainConfig, learning_rate
+from latentscape.train.config import DEFAULT_STEPS, Settled, TrainConfig, learning_rate
 from latentscape.train.noise import GlobalNoise
 from latentscape.train.process import Autocast
 
@@ -42,7 +42,7 @@ class Learner:
     def __init__(self, step: Step, config: TrainConfig, fabric: Fabric, eager: bool | None = None) -> None:
         self.step, self.config, self.fabric = step, config, fabric
         fabric.to_device(step)
-        self.max_steps = config.max_steps
+        self.max_steps = config.max_steps or DEFAULT_STEPS
         self._named = {name: p for name, p in step.named_parameters() if p.requires_grad}
         decayed = [p for p in self._named.values() if p.ndim >= 2 or not config.weight_decay]
         spared = [p for p in self._named.values() if p.ndim < 2 and config.weight_decay]

@@ -22,7 +22,7 @@ from torch import Tensor
 from latentscape.core.distributed import alone
 from latentscape.models.model import Model
 from latentscape.train.checkpoint import Checkpoints, Position
-from latentscape.train.config import Settled
+from latentscape.train.config import DEFAULT_STEPS, Settled
 from latentscape.train.learner import Learner
 
 Batch = tuple[Tensor, Mapping[str, Tensor]]
@@ -67,10 +67,11 @@ def settle(learner: Learner, batches: Batches, validate: Validate | None, checkp
         bf16 = quickest([False, True], lambda on: setattr(learner.autocast, "on", on), seconds, gain=0.1)
     learner.autocast.on = bf16
 
+    max_steps = config.max_steps or DEFAULT_STEPS
     settled = Settled(
         config=config,
-        max_steps=config.max_steps,
-        validate_every=config.validate_every or max(1, config.max_steps // VALIDATIONS),
+        max_steps=max_steps,
+        validate_every=config.validate_every or max(1, max_steps // VALIDATIONS),
         precision="bf16" if bf16 else "32",
         threads=threads,
         device=str(fabric.device),
@@ -117,12 +118,14 @@ def _steps_for(
         interval = max(config.checkpoint_seconds, checkpoints.save_seconds / CHECKPOINT_SHARE)
         share = checkpoints.save_seconds / interval
     left = (allowed - (time.perf_counter() - began)) / (1 + share)
-    steps, every = steps_within(left, step, validation, config.validate_every)
+    steps, every = steps_within(left, step, validation, config.validate_every, config.max_steps)
     steps, every, step = fabric.broadcast((steps, every, step))
     return settled.model_copy(update={"max_steps": steps, "validate_every": every, "step_seconds": step})
 
 
-def steps_within(left: float, step: float, validation: float, validate_every: int | None) -> tuple[int, int]:
+def steps_within(
+    left: float, step: float, validation: float, validate_every: int | None, most: int | None = None
+) -> tuple[int, int]:
     """Return how many steps fit into ``left`` seconds, and the steps between validations.
 
     Args:
@@ -130,11 +133,14 @@ def steps_within(left: float, step: float, validation: float, validate_every: in
         step: seconds of a step.
         validation: seconds of a validation.
         validate_every: steps between validations; ``None`` gives 25, fewer where they would take over a fifth.
+        most: steps that are wanted at most.
     """
     if validate_every is not None:
-        return max(1, int((left - validation) / (step + validation / validate_every))), validate_every
+        steps = max(1, int((left - validation) / (step + validation / validate_every)))
+        return min(steps, most or steps), validate_every
     count = min(VALIDATIONS, max(1, int(VALIDATION_SHARE * left / max(validation, 1e-9))))
     steps = max(1, int((left - count * validation) / step))
+    steps = min(steps, most or steps)
     return steps, -(-steps // count)
 
 
