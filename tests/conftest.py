@@ -6,7 +6,20 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-_ROOMS = ["core", "signal", "dist", "nets", "geometry", "models", "measure", "data", "instrument", "report", "laws"]
+_ROOMS = [
+    "core",
+    "signal",
+    "dist",
+    "nets",
+    "geometry",
+    "models",
+    "measure",
+    "data",
+    "instrument",
+    "report",
+    "benchmark",
+    "laws",
+]
 install_import_hook([f"latentscape.{room}" for room in _ROOMS], "beartype.beartype")
 
 import torch  # noqa: E402

@@ -209,6 +209,68 @@ def test_a_model_with_conditions_is_told_labels(folder, tmp_path, capsys):
     assert "NAME=VALUE" in capsys.readouterr().err
 
 
+def test_a_recipe_may_be_a_file_of_ones_own(folder, tmp_path, capsys):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        "representation: {kind: log_stft, window: 64, hop: 16}\n"
+        "model: {kind: autoencoder, latent: 3, encoder: {kind: mlp, widths: [8]}, decoder: {kind: mlp, widths: [8]}}\n"
+        "train: {minutes: 5, batch_size: 16}\n"
+    )
+    path = tmp_path / "r"
+    few = ["--set", "train.max_steps=4", "--set", "train.threads=1"]
+    assert shell("train", folder, "--run", path, "--recipe", recipe, *few) == 0
+    config = json.loads((path / "config.json").read_text())
+    assert config["model"]["latent"] == 3
+    assert config["train"]["minutes"] is None  # who asks for steps alone does not want the recipe's minutes
+    assert json.loads((path / "run.json").read_text())["recipe"] == str(recipe)
+    assert shell("recipes", recipe) == 0
+    assert "log_stft" in capsys.readouterr().out
+    assert shell("train", folder, "--run", path, "--resume", "--seed", 3) == 2
+    assert "--seed was 0, got 3" in capsys.readouterr().err
+    recipe.write_text("model: {kind: autoencoder, latnt: 3}\n")
+    assert shell("train", folder, "--run", tmp_path / "n", "--recipe", recipe) == 2
+    assert "did you mean 'latent'" in capsys.readouterr().err
+    for text, message in (("model: {latent", "is not YAML"), ("- 3", "expected settings")):
+        recipe.write_text(text)
+        assert shell("train", folder, "--run", tmp_path / "n", "--recipe", recipe) == 2
+        assert message in capsys.readouterr().err
+    assert shell("train", folder, "--run", tmp_path / "n", "--recipe", tmp_path / "absent.yaml") == 2
+    assert "can't be read" in capsys.readouterr().err
+    assert not (tmp_path / "n").exists()
+
+
+def test_codes_that_were_cut_have_their_own_length(run, folder, tmp_path):
+    assert shell("encode", run, folder / "bright" / "00.wav", "--out", tmp_path / "z") == 0
+    (codes,) = (tmp_path / "z").rglob("*.npy")
+    about = json.loads(codes.with_suffix(".json").read_text())
+    assert shell("decode", run, tmp_path / "z", "--out", tmp_path / "a") == 0
+    (sound,) = (tmp_path / "a").rglob("*.wav")
+    assert soundfile.info(sound).frames == about["samples"]
+    codes.with_suffix(".json").write_text(json.dumps(about | {"samples": 10**15}))
+    assert shell("decode", run, tmp_path / "z", "--out", tmp_path / "b") == 0
+    (sound,) = (tmp_path / "b").rglob("*.wav")
+    assert abs(soundfile.info(sound).frames - about["samples"]) <= 2048
+
+
+def test_a_second_stage_is_fitted_once_and_drawn_from(run, tmp_path, capsys):
+    for name in ("a", "b"):
+        assert (
+            shell("sample", run, "--second-stage", "mixture", "--count", 2, "--seconds", 0.2, "--out", tmp_path / name)
+            == 0
+        )
+    said = capsys.readouterr().err
+    assert said.count("fitting the second stage") == 1
+    assert (run / "second-stage-mixture.safetensors").exists()
+    assert shell("sample", run, "--count", 2, "--seconds", 0.2, "--out", tmp_path / "c") == 0
+    a, b, c = (soundfile.read(tmp_path / name / "sample000.wav")[0] for name in "abc")
+    assert np.array_equal(a, b)
+    assert np.abs(a - c).max() > 1e-3
+    assert shell("sample", run, "--second-stage", "mixtur", "--out", tmp_path / "d") == 2
+    assert "did you mean 'mixture'" in capsys.readouterr().err
+    assert shell("sample", run, "--second-stage", "mixture", "--temperature", 0.5, "--out", tmp_path / "d") == 2
+    assert "no temperature" in capsys.readouterr().err
+
+
 def test_two_processes_train_one_run(folder, tmp_path):
     path = tmp_path / "two"
     few = [*TINY, "--set", "train.max_steps=6", "--set", "train.log_every=2"]

@@ -267,16 +267,21 @@ def sample(
     seconds: Seconds = 2.0,
     seed: Seed = 0,
     temperature: Annotated[float, typer.Option(help="spread of the prior's draws; 0 is its mean", min=0)] = 1.0,
+    stage: Annotated[
+        str | None, typer.Option("--second-stage", help="draw from a mixture or flow fitted to the codes instead")
+    ] = None,
     quality: QualityName = "best",
     device: Device = "auto",
     label: Told = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Draw sounds from the prior."""
+    """Draw sounds from the prior, or from a second stage."""
+    from latentscape.experiment import second_stage
     from latentscape.workshop import labels_of
     from latentscape.workshop import sample as work
 
-    options = {"quality": quality, "device": device, "labels": labels_of(label), "overwrite": overwrite}
+    drawn = None if stage is None else second_stage(run, stage, _say(False), device)
+    options = {"quality": quality, "device": device, "labels": labels_of(label), "stage": drawn, "overwrite": overwrite}
     _written(work(run, out, count=count, seconds=seconds, seed=seed, temperature=temperature, **options))
 
 
@@ -363,6 +368,40 @@ def evaluate(
         _print_json(figures.to_json())
     else:
         typer.echo("\n".join(figures.lines()))
+
+
+@app.command(rich_help_panel=MEASURE)
+def benchmark(
+    suite: Annotated[str, typer.Argument(help="images or notes")],
+    source: Annotated[str | None, typer.Argument(help="what to train on [default: what the grid says]")] = None,
+    *,
+    out: OutFolder,
+    quick: Annotated[bool, typer.Option("--quick", help="the short grid: a quarter of an hour on two cores")] = False,
+    grid: Annotated[Path | None, typer.Option("--grid", help="a YAML file with a grid of your own")] = None,
+    jobs: Annotated[int | None, typer.Option(help="cells at a time [default: the cores]", min=1)] = None,
+    minutes: Annotated[float | None, typer.Option(help="bound on the training of a cell", min=0.01)] = None,
+    ray: Annotated[str | None, typer.Option("--ray", metavar="ADDRESS", help="spread cells over a Ray cluster")] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="another benchmark's folder: do both rank alike?")
+    ] = None,
+    report_only: Annotated[bool, typer.Option("--report-only", help="write the report of what is there")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="make cells again that were made with other settings")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a grid of models on the same data and budget, measure all of them, and report; goes on where it stopped."""
+    from latentscape.benchmark import BenchmarkRequest, run_benchmark, suite_of
+
+    request = BenchmarkRequest(
+        suite_of(suite), out, source, quick, grid, jobs, minutes, ray, against, report_only, overwrite
+    )
+    summary = run_benchmark(request, say=_say(as_json))
+    _print_json(summary.to_json()) if as_json else typer.echo("\n".join(summary.lines()))
+    if summary.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if summary.failed:
+        raise typer.Exit(1)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from latentscape.core.config import Record
+from latentscape.models.adversary import WaeGan, WaeGanConfig
 from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
 from latentscape.models.linear import Ppca, PpcaConfig
 from latentscape.models.model import LatentModel, Objective
@@ -42,6 +43,7 @@ OBJECTIVES: dict[type[Record], type[Objective]] = {
     ElboConfig: Elbo,
     ReconstructionConfig: Reconstruction,
     WaeMmdConfig: WaeMmd,
+    WaeGanConfig: WaeGan,
 }
 
 RepresentationConfig = Annotated[
@@ -49,7 +51,9 @@ RepresentationConfig = Annotated[
     Field(discriminator="kind"),
 ]
 ModelConfig = Annotated[AutoencoderConfig | PpcaConfig, Field(discriminator="kind")]
-ObjectiveConfig = Annotated[ElboConfig | ReconstructionConfig | WaeMmdConfig, Field(discriminator="kind")]
+ObjectiveConfig = Annotated[
+    ElboConfig | ReconstructionConfig | WaeMmdConfig | WaeGanConfig, Field(discriminator="kind")
+]
 
 
 class Window(Record):

@@ -18,6 +18,8 @@ from latentscape.core.storage import atomic, load_object, save_json
 from latentscape.data.corpus import ImageCorpus, SourceOptions
 from latentscape.data.sources import open_source
 from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.windows import count_windows
+from latentscape.models.second_stage import SecondStage
 from latentscape.signal import audio
 from latentscape.signal.representation import Quality, Representation
 
@@ -95,7 +97,7 @@ def decode(
     names = [file.relative_to(root).with_suffix("").as_posix() for file in files]
     lines = []
     for target, file, z in zip(_targets(out, names, SUFFIX, overwrite), files, points, strict=True):
-        seconds = _seconds_of(file.with_suffix(".json"), sound.sample_rate)
+        seconds = _seconds_of(file.with_suffix(".json"), instrument, sound, len(z))
         lines.append(
             _write(target, instrument.render(z, seconds, quality=chosen, labels=labels), sound.sample_rate, overwrite)
         )
@@ -113,16 +115,19 @@ def sample(
     quality: str = "best",
     device: str = "auto",
     labels: Labels = None,
+    stage: SecondStage | None = None,
     overwrite: bool = False,
 ) -> list[str]:
-    """Write draws from the prior: sounds, or one picture of images."""
+    """Write draws from the prior, or from a second stage: sounds, or one picture of images."""
     chosen = _quality(quality)
     instrument = Instrument.load(run, device)
     if instrument.representation is None:
         target = _targets(out, ["samples"], ".png", overwrite)[0]
-        return [_write_images(target, instrument.sample(count, seed=seed, temperature=temperature, labels=labels))]
+        images = instrument.sample(count, seed=seed, temperature=temperature, labels=labels, stage=stage)
+        return [_write_images(target, images)]
     targets = _targets(out, [f"sample{number:03d}" for number in range(count)], SUFFIX, overwrite)
-    waves = instrument.sample(count, seconds, seed=seed, temperature=temperature, quality=chosen, labels=labels)
+    drawn = {"seed": seed, "temperature": temperature, "labels": labels, "stage": stage}
+    waves = instrument.sample(count, seconds, quality=chosen, **drawn)
     rate = instrument.representation.sample_rate
     return [_write(target, wave, rate, overwrite) for target, wave in zip(targets, waves, strict=True)]
 
@@ -233,14 +238,18 @@ def _read_codes(file: Path, dim: int) -> Tensor:
     return torch.from_numpy(codes.T.copy())
 
 
-def _seconds_of(about: Path, rate: int) -> float | None:
-    """Return how long the sound of some codes was, s, where it is written beside them."""
+def _seconds_of(about: Path, instrument: Instrument, sound: Representation, count: int) -> float | None:
+    """Return how long the sound of some codes was, s, where it is written beside them.
+
+    Codes that were cut or joined since have the length that is theirs.
+    """
     samples = load_object(about).get("samples") if about.exists() else None
     if samples is None:
         return None
     if not isinstance(samples, int) or samples < 1:
         raise StorageError(f"{about} is damaged: got {samples!r} samples, expected a whole number above 0")
-    return samples / rate
+    fits = count_windows(sound.frames(samples), instrument.window.length, instrument.step) == count
+    return samples / sound.sample_rate if fits else None
 
 
 def labels_of(texts: Sequence[str] | None) -> dict[str, str]:

@@ -80,6 +80,11 @@ def test_a_batch_is_a_pure_function_of_seed_and_step(corpus, representation, win
     other.close()
 
 
+def test_the_source_and_its_rate_stand_beside_a_figure(corpus):
+    with examples(corpus) as made:
+        assert made.describe() == f"{corpus.name}, {RATE} Hz"
+
+
 def test_ranks_share_the_batch(corpus):
     with examples(corpus, conditions=("instrument",)) as made:
         x, labels = made.batch(5, 12)
@@ -235,6 +240,21 @@ def test_short_clips_are_padded_to_one_window_and_used(tmp_path):
                 assert not x[0, 0, 80:].any()
     with examples(corpus, window=Window(length=9)) as made:
         assert made.batch(0, 4)[0].shape == (4, 33, 9)
+
+
+def test_few_windows_of_a_large_part_cost_the_analysis_of_a_part_of_it(corpus, monkeypatch):
+    monkeypatch.setattr(sounds, "HELD_SECONDS", 2)
+    with examples(corpus) as made:
+        analysed = []
+        whole = made.features
+        monkeypatch.setattr(made, "features", lambda clip: (analysed.append(clip.frames), whole(clip))[1])
+        some = torch.cat([x for x, _ in made.held("train", 64, 100)])
+        assert len(some) == 100
+        assert 0 < sum(analysed) <= 1.2 * 2 * RATE < int(made.split.parts["train"].frames.sum())
+        analysed.clear()
+        assert sum(len(x) for x, _ in made.held("train", 64, 10**9)) == made.count(
+            "train"
+        )  # a limit that limits nothing
 
 
 def test_a_long_recording_is_held_in_stretches(tmp_path):

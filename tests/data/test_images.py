@@ -211,3 +211,10 @@ def test_units_of_images(mnist):
         assert mean.shape == scale.shape == (1, 1, 1)
         assert float(mean) == pytest.approx(float(x.mean()), abs=1e-6)
         assert float(scale) == pytest.approx(float(x.std(unbiased=False)), abs=1e-6)
+
+
+def test_pictures_are_described():
+    colour = ImageCorpus("holiday", np.zeros((20, 3, 4, 4), np.uint8), 255, {}, (), "0")
+    for corpus, said in ((colour, "holiday, colour"), (open_source("digits"), "digits, grey")):
+        with examples(corpus) as made:
+            assert made.describe() == said

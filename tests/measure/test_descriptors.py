@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -61,6 +63,49 @@ def test_pyin_leaves_silence_without_pitch():
     assert np.isnan(pitch.values[-4:]).all()
     assert pitch.median == pytest.approx(300, rel=0.01)
     assert np.isnan(Curve(np.full(3, np.nan), "Hz", 1.0).median)
+
+
+def test_contrast_is_the_papers_by_numpy():
+    noise = torch.randn(1, 9000, generator=torch.Generator().manual_seed(1))
+    frame = noise[0, 512 * 8 - 1024 : 512 * 8 + 1024].double().numpy()
+    power = np.abs(np.fft.rfft(frame * (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(2048) / 2048)))) ** 2
+    frequency = np.arange(1025) * RATE / 2048
+    edges = [0, *(200 * 2.0 ** np.arange(7))]
+    contrasts = []
+    for low, high in pairwise(edges):
+        (inside,) = np.nonzero((frequency >= low) & (frequency <= high))
+        first = inside[0] - (low > 0)  # the bin below belongs to a band, in librosa
+        last = 1025 if high > RATE / 2 else inside[-1]  # and its upper edge to the next one
+        sort = np.sort(power[first:last])
+        share = max(1, round(0.02 * (1 + inside[-1] - first)))
+        contrasts.append(10 * np.log10(sort[-share:].mean() / sort[:share].mean()))
+    found = describe(noise, RATE, pitch="none")["contrast"].values[8]
+    assert found == pytest.approx(np.mean(contrasts), rel=1e-4)
+    assert describe(tone(1000.0), RATE, pitch="none")["contrast"].values[8] > found + 5
+
+
+@pytest.mark.parametrize(("frequency", "gain"), [(63.0, -26.2), (100.0, -19.1), (1000.0, 0.0), (6300.0, -0.1)])
+def test_loudness_is_the_a_weighted_level(frequency, gain):
+    """Gains of the table of IEC 61672."""
+    curves = describe(tone(frequency, 1.0), RATE, pitch="none")
+    difference = curves["loudness"].values - curves["level"].values
+    assert difference[4:-4] == pytest.approx(gain, abs=0.35 if frequency < 99 else 0.15)
+
+
+def test_voiced_pitch_is_yins_where_there_is_one():
+    wave = torch.cat((tone(300.0, 0.5), 0.1 * torch.randn(1, 8000, generator=torch.Generator().manual_seed(3))), 1)
+    always, voiced = (describe(wave, RATE, pitch=kind)["pitch"].values for kind in ("yin", "voiced"))
+    assert voiced[2:13] == pytest.approx(300, rel=0.01)
+    assert np.isnan(voiced[-12:]).all()
+    heard = np.isfinite(voiced)
+    assert (voiced[heard] == always[heard]).all()
+    assert np.isnan(describe(torch.zeros(1, 4000), RATE, pitch="voiced")["pitch"].values).all()
+
+
+@pytest.mark.parametrize("frequency", [60.0, 220.0, 1500.0])
+def test_a_steady_tone_is_voiced(frequency):
+    pitch = describe(tone(frequency), RATE, pitch="voiced")["pitch"].values[3:-3]
+    assert pitch == pytest.approx(frequency, rel=0.015)
 
 
 def test_refusals():

@@ -2,19 +2,24 @@
 
 import copy
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 
 from latentscape.core.errors import ConfigError, LikelihoodError, UsageError
+from latentscape.dist.flow import FlowPriorConfig
 from latentscape.dist.likelihoods import BernoulliConfig, CategoricalConfig, GaussianConfig, LaplaceConfig
-from latentscape.dist.priors import LaplacePriorConfig, NormalPriorConfig, UniformPriorConfig
+from latentscape.dist.mixture import MixturePriorConfig, VampPriorConfig
+from latentscape.dist.priors import AnyPriorConfig, LaplacePriorConfig, NormalPriorConfig, UniformPriorConfig
 from latentscape.dist.radial import RadialConfig
+from latentscape.dist.sphere import SpherePriorConfig
 from latentscape.laws.conditional import check_gradients, check_storage
 from latentscape.laws.model import check_codes, check_model, check_terms
 from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
 from latentscape.models.linear import Ppca, PpcaConfig
+from latentscape.models.posteriors import Posterior
 from latentscape.nets.conv import ConvConfig
 from latentscape.nets.mlp import MlpConfig
 
@@ -53,6 +58,19 @@ MEMBERS = {
     "deterministic": (dict(SMALL, posterior="deterministic"), (5,), real),
     "laplace prior": (dict(SMALL, prior=LaplacePriorConfig()), (5,), real),
     "uniform": (dict(SMALL, prior=UniformPriorConfig(low=0, high=2), posterior="uniform"), (5,), real),
+    "mixture": (dict(SMALL, prior=MixturePriorConfig(components=4)), (5,), real),
+    "vamp": (dict(SMALL, prior=VampPriorConfig(components=4, weights="learnt")), (5,), real),
+    "vamp of 4 rows": (dict(SMALL, prior=VampPriorConfig(components=6)), (4, 2), real),
+    "vamp of codes": (
+        dict(SMALL, prior=VampPriorConfig(components=4), likelihood=CategoricalConfig(levels=8)),
+        (1, 6),
+        codes,
+    ),
+    "vamp conv": (dict(CONV, prior=VampPriorConfig(components=4), likelihood=BernoulliConfig()), (1, 5, 6), bits),
+    "flow": (dict(SMALL, prior=FlowPriorConfig(layers=2, width=8)), (5,), real),
+    "hypersphere": (dict(SMALL, prior=SpherePriorConfig(), posterior="spherical"), (5,), real),
+    "point on a sphere": (dict(SMALL, prior=SpherePriorConfig(), posterior="deterministic"), (5,), real),
+    "gaussian beside a sphere": (dict(SMALL, prior=SpherePriorConfig()), (5,), real),
     "gaussian on a box": (dict(SMALL, prior=UniformPriorConfig()), (5,), real),
     "linear": ({"latent": 3, "encoder": MlpConfig(widths=()), "decoder": MlpConfig(widths=())}, (5,), real),
 }
@@ -69,6 +87,12 @@ def test_laws(name, condition):
     config = AutoencoderConfig(**values, condition=condition)
     context = {"pitch": torch.tensor([0, 1, 2, -1, 1, 0]), "family": torch.tensor([0, 1, -1, 1, 0, 0]), "other": x}
     check_model(lambda: Autoencoder(config, shape, {"pitch": 3, "family": 2}, units), x, context if condition else {})
+
+
+def test_every_prior_and_posterior_is_among_the_members():
+    made = [AutoencoderConfig(**values) for values, _, _ in MEMBERS.values()]
+    assert {type(config.prior) for config in made} == set(get_args(AnyPriorConfig))
+    assert {config.posterior for config in made} == set(get_args(Posterior))
 
 
 def test_laws_on_ppca():

@@ -7,6 +7,7 @@ import torch
 import torch.distributed as collective
 
 from latentscape.dist.likelihoods import GaussianConfig
+from latentscape.models.adversary import WaeGan, WaeGanConfig
 from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
 from latentscape.models.model import Step
 from latentscape.models.objectives import Elbo, ElboConfig, WaeMmd, WaeMmdConfig
@@ -25,14 +26,16 @@ class Still(Autoencoder):
 def steps():
     net = MlpConfig(widths=(8,))
     base = {"latent": 3, "encoder": net, "decoder": net, "likelihood": GaussianConfig(scale="optimal")}
-    wae = AutoencoderConfig(**base, posterior="deterministic", condition=("pitch",))
+    wae = AutoencoderConfig(**base, posterior="deterministic", condition=("pitch",), condition_dropout=0.0)
     for config, objective in (
-        (wae, WaeMmd(WaeMmdConfig())),
-        (AutoencoderConfig(**base), Elbo(ElboConfig(free_bits=0.3))),
-        (AutoencoderConfig(**base), Elbo(ElboConfig(free_bits=0.3, free_bits_per="layer"))),
+        (wae, lambda model: WaeMmd(WaeMmdConfig())),
+        (wae, lambda model: WaeGan(WaeGanConfig(critic=net, weight=3.0), model)),
+        (AutoencoderConfig(**base), lambda model: Elbo(ElboConfig(free_bits=0.3))),
+        (AutoencoderConfig(**base), lambda model: Elbo(ElboConfig(free_bits=0.3, free_bits_per="layer"))),
     ):
         torch.manual_seed(0)
-        yield Step(Still(config, (6,), {"pitch": 4}), objective)
+        model = Still(config, (6,), {"pitch": 4})
+        yield Step(model, objective(model))
 
 
 def run(x):

@@ -119,3 +119,16 @@ def test_null_values_are_passed_over():
         {"step": 10000, "part": "valid", "other": 1.0},
     ]
     assert judge(rows).progress == judge(history(FLAT)).progress
+
+
+def test_a_game_is_judged_by_what_both_parts_share():
+    """A WAE-GAN's training loss holds an adversary and its validation loss does not: they are no two of a kind."""
+    rows = history(FLAT, TRAIN + 500)
+    for row in rows:
+        row["distortion"] = row["loss"] - 5 if row["part"] == "valid" else row["loss"] - 504
+    verdict = judge(rows, monitor="distortion")
+    assert verdict.progress == "converged"
+    assert verdict.overfitted is False
+    assert verdict.gap == pytest.approx(FLAT[-1] - 5 - (TRAIN[-1] - 4))
+    assert judge(rows).gap < -400  # what the sentence on the gap would have said
+    assert "Converged: distortion has stopped falling." in " ".join(verdict.lines())

@@ -5,6 +5,7 @@ Alone in a process every function returns its argument, so objectives call them 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as collective
@@ -35,9 +36,25 @@ def gather_rows(rows: Tensor) -> Tensor:
     """Concatenate ``rows [b, ...]`` of all processes into ``[world * b, ...]``, in rank order, with gradients."""
     if world_size() == 1:
         return rows
-    from torch.distributed.nn.functional import all_gather
+    gathered: Tensor = _Gather.apply(rows)
+    return gathered
 
-    return torch.cat(list(all_gather(rows)), dim=0)
+
+class _Gather(torch.autograd.Function):
+    """All rows to all processes; a row's gradient is the sum of what all processes send it."""
+
+    @staticmethod
+    def forward(context: Any, rows: Tensor) -> Tensor:  # pyrefly: ignore
+        context.size = rows.shape[0]
+        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world_size())]
+        collective.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:  # pyrefly: ignore
+        total = gradient.contiguous().clone()
+        collective.all_reduce(total)
+        return total.narrow(0, collective.get_rank() * context.size, context.size)
 
 
 def mean_over_processes(value: Tensor) -> Tensor:

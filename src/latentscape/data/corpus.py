@@ -249,6 +249,8 @@ class ImageCorpus:
         columns: the labels; ``split`` holds the data set's own parts.
         notes: as in :class:`SoundCorpus`.
         digest: of content and labels.
+        binary: how the images came to be bits, where the source itself holds bits; ``""`` where it holds grey.
+        grey: 0 to 255, the images that the bits were drawn from, where they are known.
     """
 
     name: str
@@ -257,3 +259,5 @@ class ImageCorpus:
     columns: Mapping[str, Column]
     notes: tuple[str, ...]
     digest: str
+    binary: str = ""
+    grey: Shaped[np.ndarray, "b c h w"] | None = None

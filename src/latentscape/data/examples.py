@@ -40,7 +40,7 @@ class DataConfig(Record):
             ``each``.
         statistics_seconds: s of training sound from which mean and scale are taken.
         binarise: images only: ``none`` leaves grey in [0, 1], ``dynamic`` draws pixels from it in every batch,
-            ``static`` draws them once.
+            ``static`` draws them once, with seed 0. None is a threshold.
     """
 
     augment: AugmentConfig = AugmentConfig()
@@ -91,6 +91,10 @@ class Examples(ABC):
     @abstractmethod
     def count(self, part: PartName) -> int:
         """Return how many windows a part has."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Say which data these are, such as ``mnist, dynamic binarisation``: it stands beside every figure of them."""
 
     def close(self) -> None:
         """Stop what works in the background."""

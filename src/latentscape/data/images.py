@@ -20,7 +20,7 @@ from torch import Tensor
 from latentscape.core.errors import DataError
 from latentscape.core.random import numpy_stream, torch_stream
 from latentscape.data.corpus import Column, ImageCorpus
-from latentscape.data.examples import Batch, Codes, DataConfig, Examples, rows_of, spread
+from latentscape.data.examples import Batch, Binarise, Codes, DataConfig, Examples, rows_of, spread
 from latentscape.data.labels import read_table
 from latentscape.data.split import PartName, Split
 
@@ -38,6 +38,9 @@ CHECKSUMS = {
     "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5": "fashion-mnist/t10k-labels-idx1-ubyte.gz",
 }
 """SHA-256 of the original files."""
+DRAWN = "one Bernoulli draw of grey, seed 0"
+WORDS: dict[Binarise, str] = {"none": "grey", "dynamic": "dynamic binarisation", "static": DRAWN}
+"""How each way to take pixels is told beside a figure; ``grey`` of three channels is ``colour``."""
 
 
 def is_images(folder: Path) -> bool:
@@ -62,7 +65,7 @@ def read_images(folder: Path, name: str) -> ImageCorpus:
         if len(images[-1]) != len(labels[-1]):
             raise DataError(f"{name}: {files[0]} holds {len(images[-1])} images, {files[1]} {len(labels[-1])} labels")
     texts = [str(label) for label in np.concatenate(labels).tolist()]
-    return _corpus(name, np.concatenate(images)[:, None], 255, {"label": texts, "split": parts}, ())
+    return image_corpus(name, np.concatenate(images)[:, None], 255, {"label": texts, "split": parts})
 
 
 def _read_idx(path: Path, axes: int) -> Shaped[np.ndarray, "..."]:
@@ -134,7 +137,7 @@ def _read_zips(folder: Path, name: str) -> ImageCorpus:
         raise DataError(f"{name}: the images have different sizes: {', '.join(map(str, sorted(sizes)))}")
     notes = [*table.notes, *([f"{len(lost)} images can't be read (first: '{lost[0]}')"] if lost else [])]
     texts = {label: [row.get(label, "") for row in rows] for label in rows[0]}
-    return _corpus(name, np.stack(images), 255, texts, tuple(notes))
+    return image_corpus(name, np.stack(images), 255, texts, tuple(notes))
 
 
 def read_digits() -> ImageCorpus:
@@ -143,17 +146,25 @@ def read_digits() -> ImageCorpus:
 
     values, labels = load_digits(return_X_y=True)
     images = np.asarray(values).astype(np.uint8).reshape(-1, 1, 8, 8)
-    return _corpus("digits", images, 16, {"label": [str(label) for label in np.asarray(labels).tolist()]}, ())
+    return image_corpus("digits", images, 16, {"label": [str(label) for label in np.asarray(labels).tolist()]})
 
 
-def _corpus(
-    name: str, images: np.ndarray, peak: int, texts: Mapping[str, Sequence[str]], notes: tuple[str, ...]
+def image_corpus(
+    name: str, images: np.ndarray, peak: int, texts: Mapping[str, Sequence[str]], notes: tuple[str, ...] = ()
 ) -> ImageCorpus:
+    """Return the corpus of some images; arguments as in :class:`.corpus.ImageCorpus`, labels as texts."""
     columns = {label: Column.of(values) for label, values in texts.items()}
     digest = hashlib.blake2b(np.ascontiguousarray(images).data, digest_size=16)
     for label in sorted(texts):
         digest.update("\n".join([label, *texts[label]]).encode())
     return ImageCorpus(name, images, peak, columns, notes, digest.hexdigest())
+
+
+def draw_once(images: Shaped[np.ndarray, "b c h w"], peak: int) -> UInt8[np.ndarray, "b c h w"]:
+    """Return one Bernoulli draw of every pixel with seed 0: 1 with probability value / peak."""
+    stream = numpy_stream(0, "binarise")
+    some = np.array_split(images, max(1, -(-len(images) // 4096)))  # by blocks: the draws are eight times as large
+    return np.concatenate([stream.random(block.shape) * peak < block for block in some]).astype(np.uint8)
 
 
 class ImageExamples(Examples):
@@ -188,11 +199,30 @@ class ImageExamples(Examples):
 
     def held(self, part: PartName, size: int, limit: int | None = None) -> Iterator[Batch]:
         """Yield images in order, binarised by one draw where training binarises; see :class:`Examples`."""
+        for rows in self._held(part, size, limit):
+            yield self._settled(rows), self._codes.of(rows)
+
+    def _held(self, part: PartName, size: int, limit: int | None) -> tuple[Tensor, ...]:
+        """Return the rows of the corpus that are held out, in batches."""
         rows = torch.from_numpy(self.split.parts[part].rows)
-        rows = rows[spread(len(rows), limit)]
-        for start in range(0, len(rows), size):
-            some = rows[start : start + size]
-            yield self._settled(some), self._codes.of(some)
+        return rows[spread(len(rows), limit)].split(size)
+
+    def grey(self, part: PartName, size: int, limit: int | None = None) -> Iterator[Float[Tensor, "b c h w"]]:
+        """Yield, in [0, 1], the grey originals of the images that :meth:`held` yields for the same arguments.
+
+        Raises:
+            DataError: the source holds bits, and what they were drawn from is not known.
+        """
+        if self.corpus.binary and self.corpus.grey is None:
+            raise DataError(f"{self.corpus.name} ({self.corpus.binary}) has no grey originals: {self.corpus.notes[0]}")
+        images, peak = (self.corpus.images, self.corpus.peak) if self.corpus.grey is None else (self.corpus.grey, 255)
+        for rows in self._held(part, size, limit):
+            yield torch.from_numpy(images[rows.numpy()]).float() / peak
+
+    def describe(self) -> str:
+        """Say how the pixels are taken; see :class:`Examples`."""
+        word = self.corpus.binary or WORDS[self.config.binarise]
+        return f"{self.corpus.name}, {'colour' if word == 'grey' and self.event_shape[0] == 3 else word}"
 
     def count(self, part: PartName) -> int:
         """Return how many images a part has."""
@@ -223,9 +253,4 @@ class ImageExamples(Examples):
     @cached_property
     def _binary(self) -> UInt8[np.ndarray, "b c h w"]:
         """Every image, one Bernoulli draw a pixel."""
-        stream = numpy_stream(0, "binarise")
-        images = self.corpus.images
-        some = np.array_split(images, max(1, -(-len(images) // 4096)))  # by blocks: the draws are eight times as large
-        return np.concatenate([stream.random(block.shape) * self.corpus.peak < block for block in some]).astype(
-            np.uint8
-        )
+        return draw_once(self.corpus.images, self.corpus.peak)

@@ -22,6 +22,10 @@ from latentscape.signal.representation import Representation
 
 PITCH_LABELS = ("midi", "pitch", "note", "f0_hz")
 """Labels that a shift of pitch makes untrue."""
+HELD_SECONDS = 3600
+"""s of a part that are analysed at most to draw a limited number of windows from it."""
+PIECE_SECONDS = 60
+"""s that are analysed at a time."""
 LEAST_SCALE = 1e-3
 """A feature bin's scale is at least this part of the mean scale of all bins."""
 
@@ -167,30 +171,43 @@ class SoundExamples(Examples):
 
     def count(self, part: PartName) -> int:
         """Return how many windows a part has."""
-        return int(sum(self._windows(clip) for clip in self._pieces(part)))
+        return int(sum(self._windows(clip) for clip in self.pieces(part)))
 
-    def _pieces(self, part: PartName) -> Iterator[Clip]:
-        """Yield a part's clips, long ones in stretches of a minute, so that none is analysed whole."""
-        minute = max(60 * self.corpus.sample_rate, 4 * self._least)
+    def describe(self) -> str:
+        """Name the source and its sample rate; see :class:`Examples`."""
+        return f"{self.corpus.name}, {self.corpus.sample_rate} Hz"
+
+    def pieces(self, part: PartName, seconds: float = PIECE_SECONDS) -> Iterator[Clip]:
+        """Yield a part's clips in order, long ones in stretches, so that memory does not grow with their length."""
+        most = max(round(seconds * self.corpus.sample_rate), 4 * self._least)
         for clip in self.split.clips(self.corpus, part):
-            if clip.frames <= minute:
+            if clip.frames <= most:
                 yield clip
                 continue
-            for start in range(0, clip.frames, minute):
-                yield clip.part(start, min(minute, clip.frames - start))
+            for start in range(0, clip.frames, most):
+                yield clip.part(start, min(most, clip.frames - start))
 
     def _windows(self, clip: Clip) -> int:
         frames = self.representation.frames(max(clip.frames, self._least))
         return (frames - self.window.length) // self.window.hop + 1
 
     def held(self, part: PartName, size: int, limit: int | None = None) -> Iterator[Batch]:
-        """Yield windows in order; see :class:`Examples`."""
-        wanted = spread(self.count(part), limit)
+        """Yield windows in order; see :class:`Examples`.
+
+        With a limit they come from pieces spread over the part, an hour of sound at most, so that a few windows of a
+        long corpus don't cost the analysis of all of it.
+        """
+        pieces = list(self.pieces(part))
+        counts = [self._windows(piece) for piece in pieces]
+        if limit is not None:
+            longest = HELD_SECONDS * self.corpus.sample_rate
+            stride = max(1, min(-(-sum(piece.frames for piece in pieces) // longest), sum(counts) // max(limit, 1)))
+            pieces, counts = pieces[::stride], counts[::stride]
+        wanted = spread(sum(counts), limit)
         xs: list[Tensor] = []
         rows: list[Tensor] = []
         held, done = 0, 0
-        for clip in self._pieces(part):
-            count = self._windows(clip)
+        for clip, count in zip(pieces, counts, strict=True):
             low, high = torch.searchsorted(wanted, torch.tensor([done, done + count])).tolist()
             own = wanted[low:high] - done
             done += count

@@ -15,6 +15,7 @@ from latentscape.data.corpus import ImageCorpus, SoundCorpus, SourceOptions
 from latentscape.data.embedded import EMBEDDED, open_embedded
 from latentscape.data.images import is_images, read_digits, read_images, verify_idx
 from latentscape.data.layouts import list_file, list_folder
+from latentscape.data.static import read_static
 from latentscape.data.survey import Survey, survey
 
 Kind = Literal["sound", "images"]
@@ -59,6 +60,13 @@ NAMED = _named(
         "60,000 + 10,000 pictures of clothes, 28 x 28",
         "the four idx .gz files of the repository zalandoresearch/fashion-mnist, or Debian's dataset-fashion-mnist",
         ("fashion-mnist", "/usr/share/datasets/fashion-mnist"),
+    ),
+    Named(
+        "mnist-static",
+        "images",
+        "MNIST binarised once, 50,000 + 10,000 + 10,000: Larochelle's files, else one draw of the grey images",
+        "binarized_mnist_{train,valid,test}.amat (H. Larochelle, as in his MLPython), or the idx files of mnist",
+        ("mnist-static", "mnist"),
     ),
     Named(
         "images64",
@@ -174,7 +182,7 @@ def verify(name: str) -> list[str]:
     opened = look(name)
     lines = [f"{name}: {state.about}", f"found in {state.folder}" if state.folder else "built in"]
     if isinstance(opened, ImageCorpus):
-        lines.append(f"{len(opened.images)} images")
+        lines += [f"{len(opened.images)} images", *opened.notes]
         return lines + ([] if state.folder is None else verify_idx(state.folder))
     corpus = opened.corpus
     lines.append(f"{len(corpus.clips)} clips, {corpus.seconds / 60:.1f} min at {corpus.sample_rate} Hz")
@@ -218,6 +226,8 @@ def look(
         return open_embedded(source, options, progress, lambda inner: look(inner, options, progress=progress))
     named = NAMED[source]
     folder = _find(named)
+    if source == "mnist-static" and folder is not None:
+        return read_static(data_root() / one for one in named.folders)
     if folder is None:
         raise DataError(f"{source} is not here: looked for '{named.folders[0]}' in {data_root()}; get {named.where}")
     return _look_at(source, folder, options, progress, named.group)

@@ -47,6 +47,15 @@ class Prior(Conditional["Distribution | None"]):
         """The learnt inputs ``[K, *event]`` of a VampPrior; ``None`` for every other prior."""
         return None
 
+    @property
+    def learnt(self) -> bool:
+        """Whether training is to move this prior; it then needs an objective that knows its density."""
+        return any(parameter.requires_grad for parameter in self.parameters())
+
+    def prime(self, x: Tensor) -> None:
+        """Set what begins from data to these items ``[b, *event]``; nothing, for most priors."""
+        return
+
 
 def point(distribution: Distribution) -> Tensor:
     """Return the mean of a distribution where it has one, else a sample (a categorical gives its mode)."""

@@ -15,6 +15,7 @@ from torch.distributions import Distribution, MultivariateNormal, kl_divergence,
 
 from latentscape.dist.delta import Delta
 from latentscape.dist.diagonal import _ROUNDING, Diagonal, DiagonalLaplace, DiagonalNormal, DiagonalUniform
+from latentscape.dist.sphere import PowerSpherical, SphereUniform, Spherical
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -94,6 +95,16 @@ def _kl_full_diagonal(q: MultivariateNormal, p: DiagonalNormal) -> Tensor:
     return 0.5 * (root.square().sum((-2, -1)) + shift.square().sum(-1) - q.event_shape[0]) - log_volume
 
 
+@register_kl(PowerSpherical, SphereUniform)
+def _kl_spherical_uniform(q: PowerSpherical, p: SphereUniform) -> Tensor:
+    return p.entropy() - q.entropy()  # log p is constant on the sphere
+
+
+@register_kl(Diagonal, SphereUniform)
+def _kl_off_the_sphere(q: Diagonal, p: SphereUniform) -> Tensor:
+    return q.loc.new_full(q.batch_shape, torch.inf)
+
+
 def rate_per_value(q: Distribution, p: Distribution) -> Tensor | None:
     """Return KL(q || p) of every latent value, ``[*batch, *event]`` in nats; they sum to the rate.
 
@@ -111,6 +122,10 @@ def why_infinite(q: Distribution, p: Distribution) -> str | None:
         return "its encoder is deterministic"
     if isinstance(p, DiagonalUniform) and isinstance(q, Diagonal) and not isinstance(q, DiagonalUniform):
         return "its posterior has mass outside the box of its uniform prior"
+    if isinstance(p, Spherical) and not isinstance(q, Spherical):
+        return "its posterior has mass off the sphere of its hypersphere prior (take posterior 'spherical')"
+    if isinstance(q, Spherical) and not isinstance(p, Spherical):
+        return "its posterior lies on a sphere, to which its prior gives no mass"
     return None
 
 

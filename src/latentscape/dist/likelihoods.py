@@ -37,6 +37,7 @@ from latentscape.core.distributed import mean_over_processes
 from latentscape.core.errors import ConfigError
 from latentscape.dist.diagonal import Diagonal, DiagonalLaplace, DiagonalNormal
 from latentscape.dist.likelihood import Likelihood
+from latentscape.dist.logistic import LogisticMixture, LogisticMixtureConfig
 from latentscape.dist.radial import Radial, RadialConfig
 from latentscape.dist.units import Affine
 
@@ -79,7 +80,8 @@ class CategoricalConfig(Record):
 
 
 LikelihoodConfig = Annotated[
-    GaussianConfig | LaplaceConfig | RadialConfig | BernoulliConfig | CategoricalConfig, Field(discriminator="kind")
+    GaussianConfig | LaplaceConfig | RadialConfig | BernoulliConfig | CategoricalConfig | LogisticMixtureConfig,
+    Field(discriminator="kind"),
 ]
 
 
@@ -239,6 +241,7 @@ _TABLE: dict[type[Record], type[Any]] = {
     RadialConfig: Radial,
     BernoulliConfig: Bits,
     CategoricalConfig: Codes,
+    LogisticMixtureConfig: LogisticMixture,
 }
 
 

@@ -1,8 +1,9 @@
-r"""Priors p(z): standard normal, Laplace, uniform on a box.
+r"""Priors p(z): the union of their records, and those that factorise: standard normal, Laplace, uniform on a box.
 
-All three factorise. A uniform prior bounds the latents: a Gaussian posterior has an infinite rate against it, so an
-evidence bound needs the ``uniform`` posterior (a box inside the prior's box, rate :math:`-\sum_i \log w_i` with w its
-relative width); a Wasserstein autoencoder only needs samples and takes any encoder.
+A uniform prior bounds the latents: a Gaussian posterior has an infinite rate against it, so an evidence bound needs the
+``uniform`` posterior (a box inside the prior's box, rate :math:`-\sum_i \log w_i` with w its relative width); a
+Wasserstein autoencoder only needs samples and takes any encoder. Mixtures, the flow and the hypersphere have files of
+their own.
 """
 
 from typing import Annotated, Literal
@@ -16,6 +17,10 @@ from latentscape.core.config import Record
 from latentscape.core.errors import ConfigError
 from latentscape.dist.conditional import Context, Prior
 from latentscape.dist.diagonal import Diagonal, DiagonalLaplace, DiagonalNormal, DiagonalUniform
+from latentscape.dist.flow import FlowPrior, FlowPriorConfig
+from latentscape.dist.mixture import MixturePrior, MixturePriorConfig, VampPrior, VampPriorConfig
+from latentscape.dist.sphere import SpherePrior, SpherePriorConfig
+from latentscape.dist.units import Affine
 
 
 class NormalPriorConfig(Record):
@@ -39,7 +44,16 @@ class UniformPriorConfig(Record):
     high: float = 1.0
 
 
-PriorConfig = Annotated[NormalPriorConfig | LaplacePriorConfig | UniformPriorConfig, Field(discriminator="kind")]
+AnyPriorConfig = (
+    NormalPriorConfig
+    | LaplacePriorConfig
+    | UniformPriorConfig
+    | MixturePriorConfig
+    | VampPriorConfig
+    | FlowPriorConfig
+    | SpherePriorConfig
+)
+PriorConfig = Annotated[AnyPriorConfig, Field(discriminator="kind")]
 
 
 class FactorialPrior(Prior):
@@ -65,11 +79,16 @@ class FactorialPrior(Prior):
         return self._cache
 
 
-def build_prior(config: NormalPriorConfig | LaplacePriorConfig | UniformPriorConfig, dim: int) -> Prior:
+def build_prior(config: AnyPriorConfig, dim: int, units: Affine | None = None) -> Prior:
     """Return the prior that a record describes, over ``[dim]``.
 
+    Args:
+        config: the record.
+        dim: width of z.
+        units: of x, which a VampPrior's pseudo-inputs have.
+
     Raises:
-        ConfigError: the box is empty.
+        ConfigError: the box is empty, ``dim`` is too small for this prior, or a VampPrior has no units.
     """
     match config:
         case NormalPriorConfig():
@@ -80,3 +99,13 @@ def build_prior(config: NormalPriorConfig | LaplacePriorConfig | UniformPriorCon
             if config.high <= config.low:
                 raise ConfigError(f"prior.high: got {config.high:g}, expected more than prior.low = {config.low:g}")
             return FactorialPrior(DiagonalUniform, dim, (config.low + config.high) / 2, (config.high - config.low) / 2)
+        case MixturePriorConfig():
+            return MixturePrior(config, dim)
+        case VampPriorConfig():
+            if units is None:
+                raise ConfigError("prior 'vamp' needs a model that reads x, since its components are made-up items")
+            return VampPrior(config, units)
+        case FlowPriorConfig():
+            return FlowPrior(config, dim)
+        case SpherePriorConfig():
+            return SpherePrior(dim)

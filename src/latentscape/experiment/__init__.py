@@ -9,6 +9,7 @@ from latentscape.experiment.evaluate import Figures, evaluate
 from latentscape.experiment.examine import examine
 from latentscape.experiment.finish import Summary, finish
 from latentscape.experiment.run import Request, Say, train_run
+from latentscape.experiment.second_stage import second_stage
 
 __all__ = [
     "Card",
@@ -21,6 +22,7 @@ __all__ = [
     "examine",
     "resolve",
     "run_experiment",
+    "second_stage",
     "train",
 ]
 

@@ -12,7 +12,6 @@ from latentscape.recipes import Recipe, load_recipe
 from latentscape.registry import SpaceConfig
 from latentscape.train.config import TrainConfig
 
-
 BOUNDS = frozenset({"max_steps", "minutes"})
 """What bounds a training."""
 

@@ -38,6 +38,8 @@ BATCH = 1024
 PPCA_ITEMS = 40_000
 PPCA_WIDTH = 4096
 LIKELIHOOD_ITEMS = 10_000
+SOUND_SECONDS = 10.0
+"""A longer clip is sent through the model in stretches of this length, so that memory does not grow with it."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ def sound_figures(
         total[0] += value * weight
         total[1] += weight
 
-    for clip in chosen(examples.split.clips(examples.corpus, part), most):
+    for clip in chosen(examples.pieces(part, SOUND_SECONDS), most):
         wave = torch.from_numpy(examples.corpus.wave(clip).copy())
         if not bool(wave.any()):
             continue

@@ -7,6 +7,7 @@ from latentscape.core.storage import save_json
 from latentscape.data.sounds import SoundExamples
 from latentscape.experiment.evaluate import Figures, measure, moved
 from latentscape.experiment.run import Prepared, Say, open_run
+from latentscape.experiment.second_stage import forget_stages
 from latentscape.experiment.showcase import chart_of, compose, image_sections, sound_sections
 from latentscape.instrument.instrument import Instrument
 from latentscape.measure.latent import Examination, examine
@@ -59,6 +60,7 @@ def finish(run: Path, outcome: Outcome, say: Say, device: str = "auto") -> Summa
     Raises:
         LatentscapeError: the run is damaged, or could not be written to.
     """
+    forget_stages(run)
     prepared = open_run(run, units=False)
     with prepared.examples as examples:
         say("measuring")
@@ -91,4 +93,5 @@ def judge_run(prepared: Prepared, outcome: Outcome, unseen: Examination) -> Verd
         "augmented": not config.data.augment.still,
     }
     rates = None if unseen.dimension_rate is None else unseen.dimension_rate.tolist()
-    return judge(outcome.history, rates=rates, reason=outcome.reason, settings=settings)
+    steady = prepared.objective.steady
+    return judge(outcome.history, monitor=steady, rates=rates, reason=outcome.reason, settings=settings)

@@ -33,6 +33,7 @@ from latentscape.experiment.glimpse import glimpses
 from latentscape.experiment.progress import decoding
 from latentscape.instrument.instrument import FORMAT
 from latentscape.models.model import LatentModel, Model, Objective, Step
+from latentscape.recipes import Recipe
 from latentscape.registry import build_model, build_objective, build_representation
 from latentscape.train.checkpoint import Checkpoints
 from latentscape.train.config import continued
@@ -55,7 +56,7 @@ class Request:
 
     source: str
     run: Path
-    recipe: str | None = None
+    recipe: str | Recipe | None = None
     sets: tuple[str, ...] = ()
     minutes: float | None = None
     resume: bool = False
@@ -121,6 +122,8 @@ def join(config: RunConfig, corpus: SoundCorpus | ImageCorpus, split: Split, *, 
         model = build_model(config.model, examples.event_shape, vocabulary, examples.units() if units else None)
         objective = build_objective(config.objective, model)
     model.check(*examples.batch(0, config.train.batch_size))
+    if model.wants:
+        model.prime(examples.batch(0, max(config.train.batch_size, model.wants))[0])
     return Prepared(config, corpus, split, examples, model, objective)
 
 
@@ -142,7 +145,7 @@ def open_run(run: Path, config: RunConfig | None = None, *, units: bool = True) 
         split = restore(manifest, corpus)
     except (LookupError, TypeError, ValueError) as error:
         raise StorageError(f"{run / 'split.json'} is damaged: its parts can't be read") from error
-    return join(config, corpus, split)
+    return join(config, corpus, split, units=units)
 
 
 def read_config(run: Path) -> RunConfig:
@@ -261,7 +264,7 @@ def _prepare(request: Request, say: Say) -> Prepared:
     return join(config, corpus, split)
 
 
-def _recipe(request: Request, corpus: SoundCorpus | ImageCorpus) -> str:
+def _recipe(request: Request, corpus: SoundCorpus | ImageCorpus) -> str | Recipe:
     return request.recipe or suggest("images" if isinstance(corpus, ImageCorpus) else "sound", request.source)
 
 
@@ -276,12 +279,28 @@ def _resumed(request: Request) -> Prepared:
     if request.minutes is not None:
         raise UsageError("--resume obeys the run's own bound; use --set train.max_steps=N to train longer")
     config = parse(RunConfig, merge(read_config(run).model_dump(mode="json"), changes), "--set")
+    _require_same(request, config)
     settled = Checkpoints(run).settled()
     if settled is not None:
         continued(settled, config.train)  # what can't change within a run is refused before it is written down
     prepared = open_run(run, config)
     save_json(run / "config.json", config.model_dump(mode="json"))
     return prepared
+
+
+def _require_same(request: Request, config: RunConfig) -> None:
+    """Refuse options that a resumed run would have to ignore."""
+    options = {
+        "--device": (request.device, "auto", config.train.accelerator),
+        "--devices": (request.devices, 1, config.train.devices),
+        "--seed": (request.seed, 0, config.train.seed),
+        "--rate": (request.rate, None, config.source.sample_rate),
+        "--channels": (request.channels, "mean", config.source.channels),
+        "--labels": (request.labels, None, config.source.pattern),
+    }
+    for option, (asked, default, own) in options.items():
+        if asked not in (default, own):
+            raise UsageError(f"--resume goes on as the run was begun: {option} was {own}, got {asked}")
 
 
 def _require_free(run: Path, overwrite: bool) -> None:
@@ -309,6 +328,7 @@ def _absolute(source: str) -> str:
 
 
 def _lay_down(run: Path, request: Request, prepared: Prepared) -> None:
+    recipe = _recipe(request, prepared.corpus)
     save_json(run / "config.json", prepared.config.model_dump(mode="json"))
     save_json(run / "labels.json", {name: list(values) for name, values in prepared.examples.vocabulary.items()})
     save_json(run / "split.json", prepared.split.manifest(prepared.corpus))
@@ -318,7 +338,8 @@ def _lay_down(run: Path, request: Request, prepared: Prepared) -> None:
             "format": FORMAT,
             "source": _absolute(request.source),
             "digest": prepared.corpus.digest,
-            "recipe": _recipe(request, prepared.corpus),
+            "data": prepared.examples.describe(),
+            "recipe": recipe.name if isinstance(recipe, Recipe) else recipe,
             "command": ["latentscape", *sys.argv[1:]],
             "seed": prepared.config.train.seed,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),

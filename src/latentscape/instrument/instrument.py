@@ -20,21 +20,22 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
-from latentscape.core.errors import DataError, UsageError, nearest
+from latentscape.core.errors import DataError, UsageError
 from latentscape.core.random import seeded
 from latentscape.dist.conditional import Context, Latents, point
 from latentscape.geometry.path import Path
 from latentscape.geometry.paths import ClosedPath, slerp
+from latentscape.instrument.labels import Labels, context_of
 from latentscape.instrument.map import LatentMap, latent_map
 from latentscape.instrument.stream import blocks_of, live_sound, whole_sound
 from latentscape.instrument.walks import walk
 from latentscape.instrument.windows import Joiner, count_windows, cut
 from latentscape.models.bounds import evaluating
 from latentscape.models.model import LatentModel
+from latentscape.models.second_stage import SecondStage
 from latentscape.registry import Window
 from latentscape.signal.representation import Quality, Representation
 
-Labels = Mapping[str, str]
 FORMAT = 1
 """Format of run folders that this version writes, and the newest that it reads."""
 FADE_SECONDS = 0.01
@@ -215,13 +216,19 @@ class Instrument:
         temperature: float = 1.0,
         labels: Labels | None = None,
         quality: Quality = "best",
+        stage: SecondStage | None = None,
     ) -> Num[Tensor, "..."]:
-        """Return n draws of the prior: sounds ``[n, c, samples]``, or images ``[n, *event]``.
+        """Return n draws of the prior, or of a second stage: sounds ``[n, c, samples]``, or images ``[n, *event]``.
 
         A point is one window. As a sound it is held for the whole time, with fades of 10 ms against clicks: a spectral
         frame gives a drone. For sounds that move, render ``walk("random_walk", seed=...)``.
+
+        Raises:
+            UsageError: ``n`` is below 1, or a second stage, which has no temperature, is given one.
         """
-        z = self._draw(n, labels, seed, temperature)
+        if stage is not None and temperature != 1:
+            raise UsageError("a second stage has no temperature; leave one of the two out")
+        z = self._draw(n, labels, seed, temperature) if stage is None else stage.sample(n, seed).cpu()
         if self.representation is None:
             return self.decode(z, labels)
         waves = torch.stack([self.render(row[None], seconds, quality=quality, labels=labels) for row in z])
@@ -351,14 +358,7 @@ class Instrument:
         return max(1, _VALUES_AT_ONCE // max(self.dim, math.prod(self.model.event_shape)))
 
     def _context(self, labels: Labels | None, rows: int) -> Context:
-        told = labels or {}
-        for name, value in told.items():
-            if name not in self.vocabulary:
-                raise UsageError(f"label '{name}' is not known{nearest(name, self.vocabulary)}")
-            if value not in self.vocabulary[name]:
-                raise UsageError(f"label {name}: '{value}' is not known{nearest(value, self.vocabulary[name])}")
-        codes = {name: values.index(told[name]) if name in told else -1 for name, values in self.vocabulary.items()}
-        return {name: torch.full((rows,), code, device=self.device) for name, code in codes.items()}
+        return context_of(labels, self.vocabulary, rows, self.device)
 
     def _draw(self, n: int, labels: Labels | None, seed: int, temperature: float) -> Tensor:
         if n < 1:

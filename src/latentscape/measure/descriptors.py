@@ -37,8 +37,20 @@ class Curve:
         return float(np.median(defined)) if len(defined) else float("nan")
 
 
-UNITS = {"centroid": "Hz", "bandwidth": "Hz", "rolloff": "Hz", "flatness": "", "level": "dBFS", "pitch": "Hz"}
+UNITS = {
+    "centroid": "Hz",
+    "bandwidth": "Hz",
+    "contrast": "dB",
+    "flatness": "",
+    "rolloff": "Hz",
+    "level": "dBFS",
+    "loudness": "dBFS",
+    "pitch": "Hz",
+}
 """Every descriptor and its unit."""
+
+VOICED = 0.8
+"""Correlation of a frame with itself one period later, above which it is voiced."""
 
 
 def describe(
@@ -47,16 +59,20 @@ def describe(
     *,
     window: int = 2048,
     hop: int = 512,
-    pitch: Literal["none", "yin", "pyin"] = "yin",
+    pitch: Literal["none", "yin", "voiced", "pyin"] = "yin",
     pitch_range: tuple[float, float] = (55.0, 2000.0),
 ) -> dict[str, Curve]:
     """Return the descriptors of a wave (channels averaged).
 
     * centroid, bandwidth (Hz): mean and deviation of frequency under the magnitude spectrum
     * rolloff (Hz): frequency below which 85 % of the magnitude lies
+    * contrast (dB): level of the peaks over that of the valleys of the power spectrum (means of its highest and lowest
+      2 %), a mean over octave bands from 200 Hz (Jiang et al. 2002)
     * flatness (0 to 1): geometric over arithmetic mean of the power spectrum; 1 is white noise
     * level (dBFS): root mean square of a frame, a full-scale sine being -3.01
-    * pitch (Hz): YIN (fast, always gives a value), or probabilistic YIN (slow, NaN where unvoiced)
+    * loudness (dBFS): the same with A-weighting (IEC 61672), by which a sine of 1 kHz keeps its level
+    * pitch (Hz): YIN (fast, always gives a value), the same with NaN where unvoiced (a frame correlates with itself one
+      period later by less than 0.8), or probabilistic YIN (over 20 times slower, NaN where unvoiced)
 
     Args:
         wave: full scale is 1.
@@ -82,13 +98,41 @@ def describe(
     values = {
         "centroid": librosa.feature.spectral_centroid(**shared)[0],
         "bandwidth": librosa.feature.spectral_bandwidth(**shared)[0],
-        "rolloff": librosa.feature.spectral_rolloff(**shared)[0],
+        "contrast": _contrast(spectrum, sample_rate),
         "flatness": librosa.feature.spectral_flatness(S=spectrum)[0],
-        "level": 20 * np.log10(np.maximum(rms, 10 ** (LEAST_LEVEL / 20))),
+        "rolloff": librosa.feature.spectral_rolloff(**shared)[0],
+        "level": _decibels(rms),
+        "loudness": _decibels(rms * _weighting(spectrum, sample_rate)),
     }
     if pitch != "none":
         values["pitch"] = _pitch(mono, sample_rate, window, hop, pitch, pitch_range)
     return {name: Curve(value, UNITS[name], sample_rate / hop) for name, value in values.items()}
+
+
+def _decibels(rms: np.ndarray) -> np.ndarray:
+    return 20 * np.log10(np.maximum(rms, 10 ** (LEAST_LEVEL / 20)))
+
+
+def _weighting(spectrum: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Return the factor by which A-weighting changes the amplitude of each frame ``[t]``; 1 for silence."""
+    import librosa
+
+    frequency = librosa.fft_frequencies(sr=sample_rate, n_fft=2 * (len(spectrum) - 1))
+    # an offset has no loudness, and zero no logarithm
+    gain = librosa.db_to_power(librosa.A_weighting(np.maximum(frequency, 1.0), min_db=None))
+    power = spectrum**2
+    total = power.sum(0)
+    return np.sqrt(np.where(total > 0, gain @ power, 1.0) / np.where(total > 0, total, 1.0))
+
+
+def _contrast(spectrum: np.ndarray, sample_rate: int) -> np.ndarray:
+    import librosa
+
+    lowest = min(200.0, sample_rate / 8)
+    octaves = int(np.ceil(np.log2(sample_rate / 2 / lowest)))  # the last one may reach beyond half the rate
+    # of the power, so that dB are dB: librosa takes the logarithm of what it is given
+    bands = librosa.feature.spectral_contrast(S=spectrum**2, sr=sample_rate, fmin=lowest, n_bands=min(6, octaves))
+    return bands.mean(0)
 
 
 def _pitch(
@@ -102,8 +146,23 @@ def _pitch(
         at = f"a window of {window} samples at {sample_rate} Hz"
         raise UsageError(f"pitch_range {pitch_range} Hz does not fit {at}, which can tell {low:.0f} to {high:.0f} Hz")
     shared: dict[str, Any] = {"fmin": low, "fmax": high, "sr": sample_rate, "frame_length": window, "hop_length": hop}
-    if estimator == "yin":
-        return librosa.yin(mono, **shared)
+    if estimator != "pyin":
+        pitch = librosa.yin(mono, **shared)
+        return pitch if estimator == "yin" else np.where(_periodicity(mono, pitch, **shared) < VOICED, np.nan, pitch)
     # librosa's own fastest glide, 35.92 octaves a second, must not leap over the whole range from frame to frame
     glide = min(35.92, 0.9 * np.log2(high / low) * sample_rate / hop)
     return librosa.pyin(mono, max_transition_rate=glide, **shared)[0]
+
+
+def _periodicity(
+    mono: np.ndarray, pitch: np.ndarray, *, sr: int, frame_length: int, hop_length: int, **_: float
+) -> np.ndarray:
+    """Return the correlation of each frame with itself one period later ``[t]``, over what both have of the frame."""
+    around = np.pad(mono, frame_length // 2 + 1)
+    frames = np.lib.stride_tricks.sliding_window_view(around, frame_length)[1::hop_length][: len(pitch)]
+    lag = np.rint(sr / pitch).astype(int)
+    place = np.arange(frame_length)
+    later = np.take_along_axis(frames, np.minimum(place + lag[:, None], frame_length - 1), 1)
+    both = place + lag[:, None] < frame_length
+    energy = np.sqrt((frames**2 * both).sum(1) * (later**2 * both).sum(1))
+    return (frames * later * both).sum(1) / np.where(energy > 0, energy, np.inf)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
@@ -72,6 +73,18 @@ class Model(nn.Module, ABC):
 
     event_shape: tuple[int, ...]
 
+    @property
+    def wants(self) -> int:
+        """How many items :meth:`prime` can use."""
+        return 0
+
+    def prime(self, x: Tensor) -> None:
+        """Set what begins from data to these training items ``[b, *event]``; nothing, for most models.
+
+        A function of x alone, so that every process and every life of a run begins alike.
+        """
+        return
+
     @abstractmethod
     def terms(self, x: Tensor, context: Context = {}, *, samples: int = 1, exact: bool = True) -> Terms:
         """Return the terms of the bound for a batch."""
@@ -127,7 +140,9 @@ class LatentModel(Model):
 
 
 def generate_flat(prior: Distribution, n: int, clamp: Sequence[Tensor | None], temperature: Sequence[float]) -> Latents:
-    """Generate the latents of a model with one layer: ``mean + temperature * (sample - mean)``, or ``clamp`` as given.
+    """Generate the latents of a model with one layer, or return ``clamp`` as given.
+
+    A temperature other than 1 is what the prior makes of it (``sample_at``), else ``mean + temperature * (z - mean)``.
 
     Args:
         prior: batch shape ``()`` or ``(1,)`` or ``(n,)``.
@@ -147,9 +162,11 @@ def generate_flat(prior: Distribution, n: int, clamp: Sequence[Tensor | None], t
                 f"clamp has shape {tuple(held.shape)}, expected ({n}, {', '.join(map(str, prior.event_shape))})"
             )
         return (held.expand(n, *prior.event_shape),)
-    prior = prior.expand((n,))
     warmth = temperature[0] if temperature else 1.0
-    z = prior.sample()
+    if warmth != 1.0 and hasattr(prior, "sample_at"):
+        with torch.no_grad():
+            return (prior.sample_at(warmth, (n,)),)
+    z = prior.sample((n,)) if prior.batch_shape == () else prior.expand((n,)).sample()
     if warmth != 1.0:
         centre = point(prior)
         z = centre + warmth * (z - centre)
@@ -180,9 +197,12 @@ class Objective(nn.Module, ABC):
 
     Attributes:
         samples: importance samples an item that it wants of the model's terms.
+        steady: the number by which training and validation are compared, and progress is judged: ``loss`` itself,
+            unless what is minimised is a game whose value says nothing.
     """
 
     samples: int = 1
+    steady: str = "loss"
 
     @abstractmethod
     def forward(self, model: Model, terms: Terms, x: Tensor, context: Context, step: int) -> Loss:

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
@@ -25,7 +26,7 @@ from latentscape.core.config import Record
 from latentscape.core.distributed import gather_rows, mean_over_processes
 from latentscape.core.errors import ConfigError
 from latentscape.core.random import seeded
-from latentscape.dist.conditional import Context
+from latentscape.dist.conditional import Context, Prior
 from latentscape.dist.divergences import rate_per_value, why_infinite
 from latentscape.dist.kernels import ImqConfig, KernelConfig, build_kernel, mmd2
 from latentscape.models.model import LatentModel, Layer, Loss, Model, Objective, Terms
@@ -78,6 +79,20 @@ class WaeMmdConfig(Record):
 def ramp(step: int, warmup: int) -> float:
     """Return the share of a weight in force at ``step``: 0 at step 0, 1 from step ``warmup`` on."""
     return 1.0 if step >= warmup else step / warmup
+
+
+def refuse_learnt_prior(model: Model | None, objective: str) -> None:
+    """Refuse a learnt prior where the objective knows nothing of its density: it would stay as it began.
+
+    Raises:
+        ConfigError: the model's prior has parameters.
+    """
+    prior = getattr(model, "prior", None)
+    if isinstance(prior, Prior) and prior.learnt:
+        raise ConfigError(
+            f"objective '{objective}' can't train the prior ({type(prior).__name__} is learnt by its density): take "
+            "objective 'elbo', or a prior that is not learnt (normal, laplace, uniform, hypersphere)"
+        )
 
 
 def describe(distortion: Tensor, rates: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -141,6 +156,7 @@ class Reconstruction(Objective):
 
     def __init__(self, config: ReconstructionConfig, model: Model | None = None) -> None:
         super().__init__()
+        refuse_learnt_prior(model, config.kind)
         self.config = config
 
     def forward(self, model: Model, terms: Terms, x: Tensor, context: Context, step: int) -> Loss:
@@ -154,27 +170,35 @@ class WaeMmd(Objective):
 
     def __init__(self, config: WaeMmdConfig, model: Model | None = None) -> None:
         super().__init__()
+        refuse_learnt_prior(model, config.kind)
         self.config = config
         self.kernel = build_kernel(config.kernel)
 
     def forward(self, model: Model, terms: Terms, x: Tensor, context: Context, step: int) -> Loss:
-        """Return the loss and its parts.
-
-        Codes of all processes count as one batch, and every process draws the same sample of the prior, a function of
-        the step: so several processes give one process's penalty.
-        """
+        """Return the loss and its parts."""
         assert isinstance(model, LatentModel)
-        codes = gather_rows(pack(tuple(layer.z.flatten(0, 1) for layer in terms.layers)))
-        told = {name: gather_rows(value) for name, value in context.items()}
-        samples = terms.distortion.shape[0]
-        with torch.no_grad(), seeded("wae_mmd", step, device=codes.device):
-            told = {name: value.repeat(samples, *[1] * (value.ndim - 1)) for name, value in told.items()}
-            target = pack(model.generate(codes.shape[0], told))
-        penalty = mmd2(codes, target.to(codes.dtype), self.kernel)
+        penalty = mmd2(*codes_and_draws(model, terms, context, "wae_mmd", step), self.kernel)
         weight = self.config.weight * ramp(step, self.config.warmup)
         distortion = terms.distortion.mean()
         log = describe(distortion, finite_rates(terms)) | {"mmd": penalty.detach()}
         return Loss(distortion + weight * penalty, log)
+
+
+def codes_and_draws(
+    model: LatentModel, terms: Terms, context: Context, purpose: str, step: int
+) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
+    """Return the batch's codes, packed, and as many draws of the prior without gradients.
+
+    Codes of all processes count as one batch, and every process draws the same sample of the prior, a function of the
+    purpose and the step: so what is made of both is one process's, however many share the batch.
+    """
+    codes = gather_rows(pack(tuple(layer.z.flatten(0, 1) for layer in terms.layers)))
+    told = {name: gather_rows(value) for name, value in context.items()}
+    samples = terms.distortion.shape[0]
+    with torch.no_grad(), seeded(purpose, step, device=codes.device):
+        told = {name: value.repeat(samples, *[1] * (value.ndim - 1)) for name, value in told.items()}
+        draws = pack(model.generate(codes.shape[0], told))
+    return codes, draws.to(codes.dtype)
 
 
 def pack(latents: tuple[Tensor, ...]) -> Tensor:

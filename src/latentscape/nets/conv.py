@@ -6,7 +6,8 @@ A stage of the reader maps n to :math:`\lceil n / s \rceil` (padding (k - 1) / 2
 transposed convolution with the output padding that gives back n, whatever n is. What is convolved follows from the
 event's axes and ``dims``: with one axis more than ``dims``, the first is channels (an image ``(c, h, w)`` with 2, a raw
 window ``(c, n)`` or a patch ``(f, t)`` convolved along its last axis with 1); with as many axes, there is one channel
-(a patch ``(f, t)`` seen as a picture with 2, a frame ``(f,)`` with 1).
+(a patch ``(f, t)`` seen as a picture with 2, a frame ``(f,)`` with 1). A net that is told something modulates the
+channels before every activation (:mod:`latentscape.nets.film`).
 """
 
 from typing import Any, Literal
@@ -18,7 +19,8 @@ from torch import Tensor, nn
 
 from latentscape.core.config import Record
 from latentscape.core.errors import ConfigError
-from latentscape.nets.mlp import ACTIVATIONS, Activation, Mlp, MlpConfig, Residual
+from latentscape.nets.film import Film, Residual, Stack
+from latentscape.nets.mlp import ACTIVATIONS, Activation, Mlp, MlpConfig
 
 _CONV: dict[int, type[Any]] = {1: nn.Conv1d, 2: nn.Conv2d}
 _TRANSPOSED: dict[int, type[Any]] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d}
@@ -73,20 +75,19 @@ def _sizes(config: ConvConfig, size: tuple[int, ...]) -> list[tuple[int, ...]]:
     return sizes
 
 
-def _finish(config: ConvConfig, dims: int, channels: int) -> list[nn.Module]:
+def _finish(config: ConvConfig, dims: int, channels: int, told: int) -> list[nn.Module]:
     """Return what follows a stage's convolution."""
-    layers = _activate(config, channels)
+    layers = _activate(config, channels, told)
     for _ in range(config.blocks):
         first, second = (_CONV[dims](channels, channels, 3, padding=1) for _ in range(2))
-        layers.append(
-            Residual(nn.Sequential(_draw(first, 1), *_activate(config, channels), _draw(second, 1, gain=0.5)))
-        )
+        between = _activate(config, channels, told)
+        layers.append(Residual(Stack(_draw(first, 1), *between, _draw(second, 1, gain=0.5))))
     return layers
 
 
-def _activate(config: ConvConfig, channels: int) -> list[nn.Module]:
-    norm: list[nn.Module] = [nn.GroupNorm(1, channels)] if config.norm else []
-    return [*norm, ACTIVATIONS[config.activation]()]
+def _activate(config: ConvConfig, channels: int, told: int, norm: bool = True) -> list[nn.Module]:
+    layers: list[nn.Module] = [nn.GroupNorm(1, channels)] if config.norm and norm else []
+    return [*layers, *([Film(told, channels)] if told else []), ACTIVATIONS[config.activation]()]
 
 
 def _draw(layer: nn.Module, reuse: int, gain: float = 2**0.5) -> nn.Module:
@@ -109,33 +110,41 @@ def _neck(config: ConvConfig, widths: tuple[int, ...]) -> MlpConfig:
 class ConvReader(nn.Module):
     """Reads x ``[b, *event]``; extra numbers ``[b, e]`` are added as constant channels."""
 
-    def __init__(self, config: ConvConfig, event_shape: tuple[int, ...], extra: int, outputs: int) -> None:
+    def __init__(
+        self, config: ConvConfig, event_shape: tuple[int, ...], extra: int, outputs: int, told: int = 0
+    ) -> None:
         super().__init__()
         self.dims, self.inputs, size = _layout(config, event_shape)
         channels = self.inputs + extra
         stages: list[nn.Module] = []
         for width in config.channels:
             conv = _CONV[self.dims](channels, width, config.kernel, config.stride, padding=config.kernel // 2)
-            stages += [_draw(conv, 1), *_finish(config, self.dims, width)]
+            stages += [_draw(conv, 1), *_finish(config, self.dims, width, told)]
             channels = width
-        self.stages = nn.Sequential(*stages)
+        self.stages = Stack(*stages)
         flat = channels * torch.Size(_sizes(config, size)[-1]).numel()
-        self.neck = Mlp(_neck(config, config.dense), flat, outputs)
+        self.neck = Mlp(_neck(config, config.dense), flat, outputs, told)
 
-    def forward(self, x: Tensor, extra: Tensor | None = None) -> Float[Tensor, "b o"]:
+    def forward(self, x: Tensor, extra: Tensor | None = None, told: Tensor | None = None) -> Float[Tensor, "b o"]:
         """Return ``[b, outputs]``."""
         h = x if x.ndim == self.dims + 2 else x.unsqueeze(1)
         if extra is not None:
             ones = [1] * self.dims
             h = torch.cat([h, extra.reshape(*extra.shape, *ones).expand(-1, -1, *h.shape[2:])], dim=1)
-        return self.neck(self.stages(h).flatten(1))
+        return self.neck(self.stages(h, told).flatten(1), told)
 
 
 class ConvWriter(nn.Module):
     """Writes ``channels`` numbers a value of the event, then ``items`` an item, from the neck."""
 
     def __init__(
-        self, config: ConvConfig, inputs: int, event_shape: tuple[int, ...], channels: int, items: int
+        self,
+        config: ConvConfig,
+        inputs: int,
+        event_shape: tuple[int, ...],
+        channels: int,
+        items: int,
+        told: int = 0,
     ) -> None:
         super().__init__()
         dims, event_channels, size = _layout(config, event_shape)
@@ -145,23 +154,23 @@ class ConvWriter(nn.Module):
         self.items = items
         self.first = torch.Size(self.start).numel()
         self.channels, self.event_channels = channels, event_channels
-        self.neck = Mlp(_neck(config, config.dense[::-1]), inputs, self.first + items)
+        self.neck = Mlp(_neck(config, config.dense[::-1]), inputs, self.first + items, told)
         stages: list[nn.Module] = []
         last = len(config.channels) - 1
         for stage, (narrow, wide) in enumerate(zip(sizes[:0:-1], sizes[-2::-1], strict=True)):
             if stage == 0:
-                stages.append(ACTIVATIONS[config.activation]())
+                stages += _activate(config, widths[0], told, norm=False)
             padding = tuple(n - 1 - (m - 1) * config.stride for m, n in zip(narrow, wide, strict=True))
             shape = (widths[stage], widths[stage + 1], config.kernel, config.stride, config.kernel // 2)
             conv = _TRANSPOSED[dims](*shape, output_padding=padding)
             stages.append(_draw(conv, config.stride**dims, gain=0.5 if stage == last else 2**0.5))
             if stage < last:
-                stages += _finish(config, dims, widths[stage + 1])
-        self.stages = nn.Sequential(*stages)
+                stages += _finish(config, dims, widths[stage + 1], told)
+        self.stages = Stack(*stages)
 
-    def forward(self, h: Float[Tensor, "b i"]) -> Float[Tensor, "b o"]:
+    def forward(self, h: Float[Tensor, "b i"], told: Tensor | None = None) -> Float[Tensor, "b o"]:
         """Return ``[b, channels * prod(event) + items]``."""
-        h = self.neck(h)
+        h = self.neck(h, told)
         # Output channels are (parameter, event channel), parameters slowest, as a flat event is.
-        out = self.stages(h[:, : self.first].reshape(-1, *self.start)).flatten(1)
+        out = self.stages(h[:, : self.first].reshape(-1, *self.start), told).flatten(1)
         return torch.cat([out, h[:, self.first :]], dim=1) if self.items else out

@@ -3,7 +3,8 @@ r"""Multi-layer perceptrons.
 Letters: b batch, i inputs, o outputs, h hidden state.
 
 A layer is ``h <- act(norm(W h + a))``; where ``residual`` and the widths agree, ``h <- h + act(norm(W h + a))``. No
-widths: the net is one linear map.
+widths: the net is one linear map. A net that is told something modulates every hidden layer before its activation
+(:mod:`latentscape.nets.film`).
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from latentscape.core.config import Record
+from latentscape.nets.film import Film, Residual, Stack
 
 Activation = Literal["silu", "relu", "gelu", "elu", "tanh", "leaky_relu", "softplus"]
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -43,28 +45,16 @@ class MlpConfig(Record):
     dropout: float = Field(0.0, ge=0, lt=1)
 
 
-class Mlp(nn.Sequential):
-    """``[b, i] -> [b, o]``."""
+class Mlp(Stack):
+    """``[b, i] -> [b, o]``, told ``[b, told]`` in every hidden layer where ``told`` is not 0."""
 
-    def __init__(self, config: MlpConfig, inputs: int, outputs: int) -> None:
+    def __init__(self, config: MlpConfig, inputs: int, outputs: int, told: int = 0) -> None:
         super().__init__()
         for width in config.widths:
-            layer = dense_layer(config, inputs, width)
-            self.extend([Residual(nn.Sequential(*layer))] if config.residual and width == inputs else layer)
+            layer = dense_layer(config, inputs, width, told)
+            self.extend([Residual(Stack(*layer))] if config.residual and width == inputs else layer)
             inputs = width
         self.append(linear(inputs, outputs, gain=0.5))
-
-
-class Residual(nn.Module):
-    """``h + inner(h)``."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, h: Tensor) -> Tensor:
-        """Return ``h + inner(h)``."""
-        return h + self.inner(h)
 
 
 class Wide(nn.Linear):
@@ -92,11 +82,13 @@ def linear(inputs: int, outputs: int, gain: float) -> nn.Linear:
     return initialise(layer, gain / layer.factor)
 
 
-def dense_layer(config: MlpConfig, inputs: int, width: int) -> list[nn.Module]:
+def dense_layer(config: MlpConfig, inputs: int, width: int, told: int = 0) -> list[nn.Module]:
     """Return the modules of one hidden layer."""
     layers: list[nn.Module] = [linear(inputs, width, gain=2**0.5)]
     if config.norm:
         layers.append(nn.LayerNorm(width))
+    if told:
+        layers.append(Film(told, width))
     layers.append(ACTIVATIONS[config.activation]())
     if config.dropout:
         layers.append(nn.Dropout(config.dropout))
@@ -114,18 +106,28 @@ def initialise(layer: nn.Linear, gain: float) -> nn.Linear:
 class MlpReader(nn.Module):
     """Reads x ``[b, *event]`` and extra numbers ``[b, e]``: flattens and concatenates them."""
 
-    def __init__(self, config: MlpConfig, event_shape: tuple[int, ...], extra: int, outputs: int) -> None:
+    def __init__(
+        self, config: MlpConfig, event_shape: tuple[int, ...], extra: int, outputs: int, told: int = 0
+    ) -> None:
         super().__init__()
-        self.mlp = Mlp(config, torch.Size(event_shape).numel() + extra, outputs)
+        self.mlp = Mlp(config, torch.Size(event_shape).numel() + extra, outputs, told)
 
-    def forward(self, x: Tensor, extra: Tensor | None = None) -> Float[Tensor, "b o"]:
+    def forward(self, x: Tensor, extra: Tensor | None = None, told: Tensor | None = None) -> Float[Tensor, "b o"]:
         """Return ``[b, outputs]``."""
         h = x.flatten(1)
-        return self.mlp(h if extra is None else torch.cat([h, extra], dim=1))
+        return self.mlp(h if extra is None else torch.cat([h, extra], dim=1), told)
 
 
 class MlpWriter(Mlp):
     """Writes ``channels`` numbers a value of the event, then ``items`` an item: ``[b, i] -> [b, outputs]``."""
 
-    def __init__(self, config: MlpConfig, inputs: int, event_shape: tuple[int, ...], channels: int, items: int) -> None:
-        super().__init__(config, inputs, channels * torch.Size(event_shape).numel() + items)
+    def __init__(
+        self,
+        config: MlpConfig,
+        inputs: int,
+        event_shape: tuple[int, ...],
+        channels: int,
+        items: int,
+        told: int = 0,
+    ) -> None:
+        super().__init__(config, inputs, channels * torch.Size(event_shape).numel() + items, told)

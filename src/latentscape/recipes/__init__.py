@@ -6,11 +6,12 @@ defaults.
 
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from latentscape.core.errors import UsageError, nearest
+from latentscape.core.errors import ConfigError, UsageError, nearest
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,16 @@ def recipe_names() -> list[str]:
 
 
 def read_text(name: str) -> str:
-    """Return a recipe as it is written.
+    """Return a recipe as it is written; a name that ends with .yaml is a file of one's own.
 
     Raises:
         UsageError: there is no such recipe; the nearest names are offered.
     """
+    if name.endswith((".yaml", ".yml")):
+        try:
+            return Path(name).expanduser().read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"the recipe {name} can't be read: {error}") from error
     known = recipe_names()
     if name not in known:
         raise UsageError(f"unknown recipe '{name}'{nearest(name, known)}")
@@ -49,6 +55,15 @@ def read_text(name: str) -> str:
 
 
 def load_recipe(name: str) -> Recipe:
-    """Return a recipe by name; see :func:`read_text` for the error."""
-    values = yaml.safe_load(read_text(name))
-    return Recipe(name, values.pop("title"), values.pop("about").strip(), values)
+    """Return a recipe by name; see :func:`read_text` for the error.
+
+    Raises:
+        ConfigError: a file of one's own is not YAML, or not a mapping of settings.
+    """
+    try:
+        values = yaml.safe_load(read_text(name))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise ConfigError(f"{name} holds {type(values).__name__}, expected settings such as `model: {{latent: 16}}`")
+    return Recipe(name, str(values.pop("title", name)), str(values.pop("about", "")).strip(), values)

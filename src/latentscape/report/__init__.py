@@ -6,6 +6,7 @@
 from latentscape.report.items import (
     Commands,
     Compare,
+    Gallery,
     Item,
     Map,
     Page,
@@ -20,6 +21,7 @@ from latentscape.report.page import Written, write_page
 __all__ = [
     "Commands",
     "Compare",
+    "Gallery",
     "Item",
     "Map",
     "Page",

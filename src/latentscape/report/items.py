@@ -13,10 +13,14 @@ from jaxtyping import Float, Num
 
 @dataclass(frozen=True)
 class Text:
-    """Paragraphs, separated by empty lines; ``good`` and ``warning`` set a verdict off."""
+    """Paragraphs, separated by empty lines; ``good`` and ``warning`` set a verdict off, ``key`` what it comes to.
+
+    A plain text stands beside a picture that follows it.
+    """
 
     text: str
-    tone: Literal["plain", "good", "warning"] = "plain"
+    tone: Literal["plain", "good", "warning", "key"] = "plain"
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,22 +53,46 @@ class Compare:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG picture, and optionally the same on dark paper."""
+    """A PNG picture, and optionally the same on dark paper; ``file`` is where it lies, relative to the page."""
 
     title: str
     image: bytes
     caption: str = ""
     dark: bytes = b""
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures of one kind beside each other, as many in a row as there is room for; ``wide`` ones hold small print."""
+
+    title: str
+    pictures: tuple[Picture, ...]
+    caption: str = ""
+    wide: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells are shown as they are given; columns of numbers are set to the right."""
+    """Cells are shown as they are given; columns of numbers are set to the right.
+
+    Attributes:
+        title: of the table.
+        columns: their heads.
+        rows: the cells.
+        caption: one sentence.
+        numeric: columns of words that are to be set as numbers, such as ``"1.2 ± 0.1"``.
+        best: cells (row, column) that are set off.
+        near: cells that are set off a little less.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str | int | float, ...], ...]
     caption: str = ""
+    numeric: tuple[int, ...] = ()
+    best: frozenset[tuple[int, int]] = frozenset()
+    near: frozenset[tuple[int, int]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -101,7 +129,7 @@ class Map:
     caption: str = ""
 
 
-Item = Text | Sound | Compare | Picture | Table | Commands | Map
+Item = Text | Sound | Compare | Picture | Gallery | Table | Commands | Map
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,16 @@ from urllib.parse import quote
 import numpy as np
 
 from latentscape.core.errors import DataError
-from latentscape.report.items import Commands, Compare, Item, Map, Page, Picture, Section, Sound, Table, Text
+from latentscape.report.items import Commands, Compare, Gallery, Item, Map, Page, Picture, Section, Sound, Table, Text
 from latentscape.report.media import Budget, data_uri, flac, ridges, strip
 from latentscape.report.plane import Plane, draw_map
 
-TONES = {"good": "Good", "warning": "Worth a look"}
+TONES = {"good": "Good", "warning": "Worth a look", "key": "In short"}
 PLAY = '<svg viewBox="0 0 24 24" aria-hidden="true"><path class="on" d="M8 5l11 7-11 7z"/><path class="off" d="M7 5h4v14H7zm6 0h4v14h-4z"/></svg>'  # noqa: E501
+WIDE = 6
+"""A table of more columns is set smaller."""
+SHORT = 18
+"""Words of so many characters are not broken in a table of numbers."""
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -113,7 +117,8 @@ def _fixed(item: Item) -> str:
         case Text():
             tag = TONES.get(item.tone)
             mark = f'<span class="tag">{tag}</span>' if tag else ""
-            return f'<div class="text {item.tone}">{mark}{_paragraphs(item.text)}</div>'
+            title = f"<h3>{escape(item.title)}</h3>" if item.title else ""
+            return f'<div class="text {item.tone}">{mark}{title}{_paragraphs(item.text)}</div>'
         case Table():
             return _table(item)
         case Commands():
@@ -130,18 +135,30 @@ def _table(table: Table) -> str:
             raise DataError(
                 f"page: table '{table.title}' has {len(table.columns)} columns, but a row of {len(row)} cells"
             )
-    numeric = [all(isinstance(row[c], int | float) for row in table.rows) for c in range(len(table.columns))]
+    numeric = [
+        c in table.numeric or all(isinstance(row[c], int | float) for row in table.rows)
+        for c in range(len(table.columns))
+    ]
     kinds = [' class="number"' if is_number else "" for is_number in numeric]
     head = "".join(
         f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(table.columns, kinds, strict=True)
     )
     rows = "".join(
-        "<tr>" + "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>"
-        for row in table.rows
+        "<tr>" + "".join(_cell(table, (r, c), kind) for c, kind in enumerate(kinds)) + "</tr>"
+        for r in range(len(table.rows))
     )
     body = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     label = escape(table.title or "table")
-    return f'<figure class="table">{_caption(table.title, table.caption)}<div class="scroll" tabindex="0" role="region" aria-label="{label}">{body}</div></figure>'  # noqa: E501
+    kind = "table" + (" figures" if table.numeric else "") + (" wide" if len(table.columns) > WIDE else "")
+    return f'<figure class="{kind}">{_caption(table.title, table.caption)}<div class="scroll" tabindex="0" role="region" aria-label="{label}">{body}</div></figure>'  # noqa: E501
+
+
+def _cell(table: Table, place: tuple[int, int], kind: str) -> str:
+    text = escape(table.rows[place[0]][place[1]])
+    if table.numeric and not kind and len(text) <= SHORT:
+        kind = ' class="short"'
+    mark = "b" if place in table.best else "i" if place in table.near else ""
+    return f"<td{kind}>{f'<{mark}>{text}</{mark}>' if mark else text}</td>"
 
 
 def _frame(item: Item) -> int:
@@ -153,6 +170,8 @@ def _frame(item: Item) -> int:
             return 600 + 12 * len(item.title + item.caption) + sum(map(_frame, item.sounds))
         case Picture():
             return 600 + 24 * len(item.title + item.caption)
+        case Gallery():
+            return 600 + 12 * len(item.title + item.caption) + sum(map(_frame, item.pictures))
         case Map():
             dots = sum(
                 320 + 6 * len(f"{name}{label}{item.label}")
@@ -166,6 +185,10 @@ def _media(item: Item, key: str, purse: Budget, map_sounds: int) -> str:
     match item:
         case Picture():
             return _picture(item, purse)
+        case Gallery():
+            inside = "".join(_picture(picture, purse) for picture in item.pictures)
+            caption, kind = _caption(item.title, item.caption), "side broad" if item.wide else "side"
+            return f'<figure class="gallery">{caption}<div class="{kind}">{inside}</div></figure>'
         case Sound():
             return _player(item, purse)
         case Compare():
@@ -198,7 +221,11 @@ def _player(sound: Sound, purse: Budget, peak: float = 0.0) -> str:
     image = data_uri("image/png", strip(sound.wave, sound.sample_rate, peak))
     seconds = sound.wave.shape[1] / sound.sample_rate
     title = escape(sound.title)
-    link = f'<a class="file" href="{escape(quote(sound.file))}">{escape(sound.file)}</a>' if sound.file else ""
+    link = (
+        f'<a class="file" href="{escape(quote(sound.file))}">{escape(sound.file.rpartition("/")[2])}</a>'
+        if sound.file
+        else ""
+    )
     if not purse.take(len(audio) + len(image)):
         purse.left_out.append(sound.title)
         where = f"Its file: {link}" if link else ""

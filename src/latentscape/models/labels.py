@@ -1,0 +1,56 @@
+"""Labels: what a model is told of an item, as learnt embeddings.
+
+Letters: b rows, e numbers a row. A code is the place of a label's value in the vocabulary; -1, or a label that is
+absent, is unknown. In training the labels of some rows are withheld, so that a model also learns to do without.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from latentscape.core.errors import ConfigError, LikelihoodError, nearest
+from latentscape.dist.conditional import Context
+
+
+class Labels(nn.Module):
+    """Embeddings of the labels that a model is told; row 0 of each table is "unknown"."""
+
+    def __init__(self, names: tuple[str, ...], vocabulary: Mapping[str, int], width: int) -> None:
+        super().__init__()
+        for name in names:
+            if name not in vocabulary:
+                raise ConfigError(f"model.condition: the corpus has no label '{name}'{nearest(name, vocabulary)}")
+        self.names = names
+        self.sizes = tuple(vocabulary[name] for name in names)
+        self.tables = nn.ModuleList(nn.Embedding(size + 1, width) for size in self.sizes)
+        self.width = width * len(names)
+
+    def forward(self, context: Context, rows: int) -> Float[Tensor, "b e"]:
+        """Return the embeddings side by side."""
+        unknown = torch.full((rows,), -1, device=next(self.parameters()).device)
+        parts = [table(context.get(name, unknown) + 1) for name, table in zip(self.names, self.tables, strict=True)]
+        return torch.cat(parts, dim=1)
+
+    def check(self, context: Context) -> None:
+        """Refuse label codes that no table has.
+
+        Raises:
+            LikelihoodError: what arrived and what was expected.
+        """
+        for name, size in zip(self.names, self.sizes, strict=True):
+            codes = context.get(name)
+            if codes is not None and not bool(((codes >= -1) & (codes < size)).all()):
+                span = f"{int(codes.min())} to {int(codes.max())}"
+                raise LikelihoodError(f"label '{name}' has codes {span}, expected -1 to {size - 1}")
+
+
+def withhold(context: Context, names: Sequence[str], rows: int, share: float, device: torch.device) -> Context:
+    """Return a context of ``rows`` items in which all labels of a share of them, drawn row by row, are unknown.
+
+    The draw comes from torch's global stream, which the training loop sets for every step and shares out among
+    processes.
+    """
+    hidden = torch.rand(rows, device=device) < share
+    return {**context, **{name: context[name].masked_fill(hidden, -1) for name in names if name in context}}
