@@ -58,6 +58,13 @@ CATALOGUE: dict[str, Entry] = {
         "as MSE, against the grey image, whatever the model was given: compares models across binarisations",
         IMAGES,
     ),
+    "nll_mean": Entry(
+        "NLL at the mean code",
+        "nats",
+        "lower",
+        "reconstruction",
+        "-log p(x | z) an item, z the posterior mean; comparable between models of one likelihood and one data only",
+    ),
     "distortion": Entry(
         "NLL of x given z",
         "nats",

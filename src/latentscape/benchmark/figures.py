@@ -59,7 +59,7 @@ def measure_cell(cell: Cell, instrument: Instrument, prepared: Prepared) -> Numb
     held = Held.of(examples, "test", measuring.items, instrument.device)
     numbers = usage(instrument.model, held, items=measuring.items)
     numbers |= likelihood(instrument, examples, measuring)
-    numbers |= match(instrument, held)
+    numbers |= match(instrument, held) | at_mean(instrument, held)
     view = view_of(cell.source, examples, measuring.sound_seconds, measuring.quality)
     if isinstance(view, ImageView):
         numbers |= errors(instrument, held, view, measuring.items)
@@ -121,6 +121,15 @@ def match(instrument: Instrument, held: Held) -> Numbers:
         if len(torch.unique(points.flatten(1), dim=0)) >= LEAST:  # collapsed codes have no dimension
             numbers[name] = two_nn(points)
     return numbers
+
+
+def at_mean(instrument: Instrument, held: Held) -> Numbers:
+    """Return -log p(x | z) with z at the posterior mean."""
+    model, values = instrument.model, []
+    with evaluating(model):
+        for x, context in held:
+            values.append(-model.decode(model.encode(x, context), context).log_prob(x).cpu())
+    return {"nll_mean": mean_of(torch.cat(values), "nats")}
 
 
 def encoded(instrument: Instrument, held: Held) -> tuple[Tensor, Tensor]:

@@ -55,7 +55,7 @@ class MeasuringConfig(Record):
     clips: PositiveInt = 24
     clip_seconds: PositiveFloat = 4.0
     sound_seconds: float = Field(0.5, ge=0.4)
-    quality: Literal["best", "fast"] = "fast"
+    quality: Literal["best", "fast"] = "best"
     draw: bool = True
 
 
