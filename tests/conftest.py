@@ -17,7 +17,6 @@ _ROOMS = [
     "data",
     "instrument",
     "report",
-    "benchmark",
     "laws",
 ]
 install_import_hook([f"latentscape.{room}" for room in _ROOMS], "beartype.beartype")

