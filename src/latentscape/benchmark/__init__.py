@@ -110,6 +110,7 @@ def run_benchmark(request: BenchmarkRequest, say: "Say") -> BenchmarkSummary:
     from latentscape.benchmark.remote import over_ray
     from latentscape.benchmark.report import write_report
     from latentscape.benchmark.runner import cores, run_grid, side_by_side
+    from latentscape.benchmark.soundness import compile_kernels
 
     if request.report_only:
         return BenchmarkSummary(request.out, page=write_report(request.out, against=request.against))
@@ -122,6 +123,8 @@ def run_benchmark(request: BenchmarkRequest, say: "Say") -> BenchmarkSummary:
         execute = over_ray(request.ray)  # the sources need not be on this machine
     else:
         check_cells(grid.cells)
+        if grid.config.suite == "notes":
+            compile_kernels()
         execute = side_by_side(request.jobs or cores())
     say(f"{len(grid.cells)} cells, at most {len(grid.cells) * grid.config.minutes:.0f} minutes of training in all")
     try:

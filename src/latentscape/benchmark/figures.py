@@ -6,7 +6,7 @@ Everything is computed with the weights that training kept, in evaluation mode, 
 are functions of names and not of the cell's seed, so that cells are compared on the same items, with paired replicates.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,11 +31,10 @@ from latentscape.measure.match import mmd_test, usage
 from latentscape.measure.samples import frechet_estimate, kernel_distance, nearest_training
 from latentscape.models.bounds import evaluating, iw_bound
 from latentscape.models.objectives import pack
-from latentscape.models.second_stage import FlowStageConfig, MixtureStageConfig, fit_second_stage
+from latentscape.models.second_stage import STAGES, draw_codes, fit_second_stage
 
 Numbers = dict[str, Estimate]
 BATCH = 500
-STAGES: dict[str, Callable[[], Any]] = {"mixture": MixtureStageConfig, "flow": FlowStageConfig}
 
 
 @dataclass(frozen=True)
@@ -112,9 +111,10 @@ def match(instrument: Instrument, held: Held) -> Numbers:
     model was trained with.
     """
     model = instrument.model
-    codes, means = encoded(instrument, held)
+    codes = draw_codes(model, held)
     with evaluating(model), seeded("prior", device=instrument.device):
         prior = pack(model.generate(len(codes))).cpu()
+        means = torch.cat([pack(model.encode(x, context)).cpu() for x, context in held])
     kernel = build_kernel(ImqConfig(variance=max(1e-6, float(prior.var(0).mean()))))
     numbers = mmd_test(codes, prior, kernel)
     for name, points in {"dimension_codes": means, "dimension_data": torch.cat([x for x, _ in held]).cpu()}.items():
@@ -130,18 +130,6 @@ def at_mean(instrument: Instrument, held: Held) -> Numbers:
         for x, context in held:
             values.append(-model.decode(model.encode(x, context), context).log_prob(x).cpu())
     return {"nll_mean": mean_of(torch.cat(values), "nats")}
-
-
-def encoded(instrument: Instrument, held: Held) -> tuple[Tensor, Tensor]:
-    """Return a draw of q(z | x) for every item, and the posterior means, ``[n, d]`` each."""
-    codes, means = [], []
-    with evaluating(instrument.model):
-        for index, (x, context) in enumerate(held):
-            with seeded("codes", index, device=x.device):
-                layers = instrument.model.infer(x, context)
-            codes.append(pack(tuple(layer.z[0] for layer in layers)).cpu())
-            means.append(pack(instrument.model.encode(x, context)).cpu())
-    return torch.cat(codes), torch.cat(means)
 
 
 def errors(instrument: Instrument, held: Held, view: ImageView, items: int) -> Numbers:
@@ -167,7 +155,7 @@ def draws(instrument: Instrument, examples: Examples, view: View, measuring: Mea
     numbers = compare(view, view.make(instrument, z), real, train, measuring)
     if not measuring.second_stages or view.judge is None:
         return numbers
-    codes, _ = encoded(instrument, Held.of(examples, "train", measuring.stage_codes, instrument.device))
+    codes = draw_codes(model, Held.of(examples, "train", measuring.stage_codes, instrument.device))
     truth = view.features(view.judged(real))
     for name, config in STAGES.items():
         stage = fit_second_stage(config(), codes, 0)

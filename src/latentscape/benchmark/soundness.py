@@ -6,14 +6,27 @@ import torch
 from torch import Tensor
 
 from latentscape.benchmark.grid import MeasuringConfig
+from latentscape.core.random import torch_stream
 from latentscape.data.sounds import SoundExamples
 from latentscape.experiment.evaluate import chosen
 from latentscape.instrument.instrument import Instrument
 from latentscape.measure.estimate import Estimate, mean_of
 from latentscape.measure.measure import Measure
 from latentscape.measure.reconstruction import FeatureDistance, LogSpectralDistance, SpectralConvergence
-from latentscape.measure.sounds import MelDistance, MultiScaleSpectralDistance
-from latentscape.signal.stft import LogStft
+from latentscape.measure.sounds import MelDistance, MultiScaleSpectralDistance, descriptor_distances
+from latentscape.signal.stft import LogStft, LogStftConfig
+
+
+def compile_kernels() -> None:
+    """Have numba compile and keep what measuring sound needs, before several processes would at once.
+
+    Its cache is not safe while it is first written: a process that reads another's half-written kernel dies.
+    """
+    rate = 16000
+    noise = 0.1 * torch.randn(1, rate // 2, generator=torch_stream("compile"))
+    descriptor_distances([noise], [noise], rate)
+    sound = LogStft(LogStftConfig(sample_rate=rate))
+    sound.synthesise(sound.analyse(noise[None]), noise.shape[1])
 
 
 def measures(sample_rate: int) -> Mapping[str, Measure]:
