@@ -1,6 +1,7 @@
 """Shapes and types written as annotations are executed in every test (jaxtyping with beartype)."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,11 @@ _ROOMS = [
 install_import_hook([f"latentscape.{room}" for room in _ROOMS], "beartype.beartype")
 
 import torch  # noqa: E402
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # as in what a shell starts in the background; programs that tests interrupt would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

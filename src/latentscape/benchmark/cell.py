@@ -141,6 +141,7 @@ def main(arguments: list[str]) -> int:
     """Run the cell of a request file in a folder; return the exit code."""
     request, folder = map(Path, arguments)
     cell = Cell.from_json(load_object(request))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts in the background
     stop = threading.Event()
     threading.Thread(target=_watch, args=(stop,), daemon=True).start()
     try:
