@@ -28,7 +28,6 @@ install_import_hook([f"latentscape.{room}" for room in _ROOMS], "beartype.bearty
 
 import torch  # noqa: E402
 
-
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # as in what a shell starts in the background; programs that tests interrupt would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
