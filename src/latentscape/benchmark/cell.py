@@ -143,8 +143,8 @@ def main(arguments: list[str]) -> int:
     cell = Cell.from_json(load_object(request))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts in the background
     stop = threading.Event()
-    threading.Thread(target=_watch, args=(stop,), daemon=True).start()
     try:
+        threading.Thread(target=_watch, args=(stop,), daemon=True).start()
         with locked(request.with_suffix(".lock"), f"another process still works on {cell.name}", WAIT):
             run_cell(cell, folder)
     except (Interrupted, KeyboardInterrupt):
