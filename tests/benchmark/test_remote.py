@@ -38,7 +38,7 @@ def test_a_cell_that_fails_on_its_node_comes_back_too(tmp_path):
     assert "Traceback" in parcel.log
 
 
-@pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/../../x"])
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x"])
 def test_a_node_can_not_write_elsewhere(tmp_path, name):
     cell = load_grid(TINY).cells[0]
     with pytest.raises(StorageError, match="not in its folder"):
