@@ -110,6 +110,20 @@ def test_evaluate_another_source(run, folder, capsys):
     assert "lsd_sound_model" in capsys.readouterr().out
 
 
+def test_evaluate_listens_to_paths(run, tmp_path, capsys):
+    line = tmp_path / "mine.json"
+    line.write_text(json.dumps({"format": 1, "dim": 3, "path": {"kind": "line", "a": [0, 0, 0], "b": [1, 0, -1]}}))
+    assert shell("evaluate", run, "--path", line, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    rows = {row["kind"]: row for row in found["rows"]}
+    assert set(rows) == {"held-out sounds", "reconstructed", "mine"}
+    assert rows["mine"]["numbers"]["variation"]["unit"] == "deviations/s"
+    assert shell("evaluate", run, "--paths", "--pairs", 1) == 0
+    text = capsys.readouterr().out
+    for kind in ("line (1)", "sphere (1)", "circle (1)", "random_walk (4)", "range 5-95", "monotone"):
+        assert kind in text
+
+
 def test_reconstruct_keeps_paths_lengths_and_never_overwrites(run, folder, tmp_path, capsys):
     out = tmp_path / "again"
     assert shell("reconstruct", run, folder, "--out", out) == 0
@@ -136,7 +150,18 @@ def test_encode_then_decode_is_reconstruct(run, folder, tmp_path):
 
 
 def test_walks_samples_and_morphs_have_the_length_asked_for(run, folder, tmp_path, capsys):
-    for kind in ("line", "traversal", "grid", "diagonal", "circle", "spiral", "random-walk"):
+    for kind in (
+        "traversal",
+        "grid",
+        "diagonal",
+        "circle",
+        "lissajous",
+        "random-walk",
+        "drift",
+        "line",
+        "spline",
+        "triangle",
+    ):
         target = tmp_path / f"{kind}.flac"
         assert shell("walk", run, "--kind", kind, "--seconds", 0.5, "--out", target) == 0, capsys.readouterr().err
         wave, rate = soundfile.read(target)
@@ -148,6 +173,33 @@ def test_walks_samples_and_morphs_have_the_length_asked_for(run, folder, tmp_pat
     a, b = folder / "dull" / "00.wav", folder / "bright" / "05.wav"
     assert shell("morph", run, a, b, "--kind", "sphere", "--out", tmp_path / "m.wav") == 0
     assert soundfile.info(tmp_path / "m.wav").frames == RATE // 2
+
+
+def test_walks_through_sounds_and_saved_paths(run, folder, tmp_path, capsys):
+    a, b, c = (folder / name for name in ("dull/00.wav", "bright/05.wav", "dull/03.wav"))
+    out, saved = tmp_path / "w.wav", tmp_path / "way.json"
+    assert shell("walk", run, "--through", a, b, c, "--seconds", 0.5, "--save-path", saved, "--out", out) == 0
+    about = json.loads(saved.read_text())
+    assert (about["format"], about["dim"], about["path"]["kind"], len(about["path"]["points"])) == (1, 3, "spline", 3)
+    assert "way.json: spline, 3 dimensions, 3 points" in capsys.readouterr().out
+    again = tmp_path / "again.wav"
+    assert shell("walk", run, "--path", saved, "--seconds", 0.5, "--out", again) == 0
+    assert again.read_bytes() == out.read_bytes()
+    assert shell("walk", run, "--through", a, "--save-path", saved, "--out", tmp_path / "new.wav") == 2  # it is there
+    assert not (tmp_path / "new.wav").exists()
+    assert shell("walk", run, "--through", a, "--save-path", saved, "--overwrite", "--out", again) == 0
+    assert soundfile.info(again).frames == RATE // 2  # as long as the sound
+    heard = tmp_path / "heard"
+    assert shell("reconstruct", run, a.parent, "--out", heard) == 0
+    first, second = (soundfile.read(path)[0] for path in (again, heard / "00.wav"))
+    assert np.abs(first - second).max() < 1e-3
+    moved = ("--through", "dull/00", "--onto", b, "--timing", c, "--save-path", saved, "--overwrite")
+    assert shell("walk", run, *moved, "--out", again) == 0
+    outer = json.loads(saved.read_text())["path"]
+    assert (outer["kind"], outer["path"]["kind"], outer["path"]["path"]["kind"]) == ("retimed", "moved", "recorded")
+    pace = ("--speed", "perceived", "--kind", "line", "--through", a, "--through", b, "--seconds", 0.3)
+    assert shell("walk", run, *pace, "--out", again, "--overwrite") == 0
+    assert shell("morph", run, a, b, "--kind", "geodesic", "--speed", "feature", "--out", again, "--overwrite") == 0
 
 
 def test_the_same_seed_gives_the_same_sound(run, tmp_path):
@@ -333,10 +385,24 @@ def test_images_train_and_show(tmp_path, capsys):
         (["walk", "{run}", "--kind", "cirle", "--out", "{tmp}/w.wav"], 2, "did you mean 'circle'"),
         (["walk", "{run}", "--axes", "0,9", "--out", "{tmp}/w.wav"], 2, "axis 9"),
         (["walk", "{run}", "--quality", "bets", "--out", "{tmp}/w.wav"], 2, "did you mean 'best'"),
+        (["walk", "{run}", "--speed", "percieved", "--out", "{tmp}/w.wav"], 2, "did you mean 'perceived'"),
+        (["walk", "{run}", "--through", "dul/00", "--out", "{tmp}/w.wav"], 2, "did you mean 'dull/00'"),
+        (["walk", "{run}", "circle", "--out", "{tmp}/w.wav"], 2, "after one --through"),
+        (["walk", "{run}", "--kind", "circle", "--through", "dull/00", "--out", "{tmp}/w.wav"], 2, "through no given points"),
+        (["walk", "{run}", "--kind", "recorded", "--out", "{tmp}/w.wav"], 2, "the course of one sound"),
+        (["walk", "{run}", "--onto", "dull/00", "--out", "{tmp}/w.wav"], 2, "--onto carries"),
+        (["walk", "{run}", "--timing", "dull/00", "--speed", "latent", "--out", "{tmp}/w.wav"], 2, "both say how fast"),
+        (["walk", "{run}", "--path", "{tmp}/none.json", "--out", "{tmp}/w.wav"], 1, "none.json is missing"),
+        (["walk", "{run}", "--path", "{tmp}/none.json", "--kind", "line", "--out", "{tmp}/w.wav"], 2, "leave --kind"),
+        (["walk", "{run}", "--axes", "brigtness,0", "--out", "{tmp}/w.wav"], 2, "axis 'brigtness' is not known"),
+        (["morph", "{run}", "{run}/sounds/walk-circle.wav", "{run}/sounds/walk-circle.wav", "--kind", "lin", "--out", "{tmp}/m.wav"], 2, "did you mean 'line'"),
         (["decode", "{run}", "{tmp}/none.npy", "--out", "{tmp}/o"], 1, "missing"),
         (["morph", "{run}", "{tmp}/a.wav", "{tmp}/b.wav", "--out", "{tmp}/m.wav"], 1, "a.wav"),
         (["info", "{tmp}/absent"], 1, "is missing"),
         (["evaluate", "{run}", "--part", "tset"], 2, "tset"),
+        (["evaluate", "{run}", "--paths", "--samples", "5"], 2, "leave SOURCE and options out"),
+        (["evaluate", "{run}", "--pairs", "5"], 2, "go with --paths"),
+        (["evaluate", "{run}", "--path", "nowhere.json"], 1, "nowhere.json"),
         (["data", "mnsit"], 2, "did you mean 'mnist'"),
         (["nonsense"], 2, "nonsense"),
     ],

@@ -7,6 +7,7 @@ traceback.
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,6 +45,7 @@ Seconds = Annotated[float, typer.Option(help="length of the sound in seconds", m
 QualityName = Annotated[
     str, typer.Option(help="best, fast or live: how the phase is found where a model gives only magnitudes")
 ]
+Speed = Annotated[str, typer.Option(help="constant in what: time (as it comes), latent, feature or perceived distance")]
 Rate = Annotated[int | None, typer.Option("--rate", help="sample rate in Hz [default: the corpus's commonest]", min=1)]
 Channels = Annotated[str, typer.Option(help="mean, or each: every channel is a sound of its own")]
 Labels = Annotated[str | None, typer.Option(help='file-name pattern, such as "{instrument}_{note}"')]
@@ -214,6 +216,12 @@ def info(run: Run, as_json: Json = False) -> None:
 # --------------------------------------------------------------------------------------------------------- make sound
 
 
+def _making(quality: Any, device: str, label: list[str] | None, overwrite: bool) -> Any:
+    from latentscape.workshop import Making, labels_of
+
+    return Making(quality, device, labels_of(label), overwrite)
+
+
 @app.command(rich_help_panel=MAKE)
 def reconstruct(
     run: Run,
@@ -225,10 +233,9 @@ def reconstruct(
     overwrite: Overwrite = False,
 ) -> None:
     """Send sounds through the model and back."""
-    from latentscape.workshop import labels_of
-    from latentscape.workshop import reconstruct as work
+    from latentscape import workshop
 
-    _written(work(run, source, out, quality=quality, device=device, labels=labels_of(label), overwrite=overwrite))
+    _written(workshop.reconstruct(run, source, out, _making(quality, device, label, overwrite)))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -236,10 +243,9 @@ def encode(
     run: Run, source: Source, out: OutFolder, device: Device = "auto", label: Told = None, overwrite: Overwrite = False
 ) -> None:
     """Turn sounds into latent codes: one .npy (d x t) and one .json a sound."""
-    from latentscape.workshop import encode as work
-    from latentscape.workshop import labels_of
+    from latentscape import workshop
 
-    _written(work(run, source, out, device=device, labels=labels_of(label), overwrite=overwrite))
+    _written(workshop.encode(run, source, out, _making("best", device, label, overwrite)))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -253,10 +259,9 @@ def decode(
     overwrite: Overwrite = False,
 ) -> None:
     """Turn latent codes into sound."""
-    from latentscape.workshop import decode as work
-    from latentscape.workshop import labels_of
+    from latentscape import workshop
 
-    _written(work(run, codes, out, quality=quality, device=device, labels=labels_of(label), overwrite=overwrite))
+    _written(workshop.decode(run, codes, out, _making(quality, device, label, overwrite)))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -276,24 +281,39 @@ def sample(
     overwrite: Overwrite = False,
 ) -> None:
     """Draw sounds from the prior, or from a second stage."""
+    from latentscape import workshop
     from latentscape.experiment import second_stage
-    from latentscape.workshop import labels_of
-    from latentscape.workshop import sample as work
 
+    making = _making(quality, device, label, overwrite)
     drawn = None if stage is None else second_stage(run, stage, _say(False), device)
-    options = {"quality": quality, "device": device, "labels": labels_of(label), "stage": drawn, "overwrite": overwrite}
-    _written(work(run, out, count=count, seconds=seconds, seed=seed, temperature=temperature, **options))
+    way = {"count": count, "seconds": seconds, "seed": seed, "temperature": temperature, "stage": drawn}
+    _written(workshop.sample(run, out, making, **way))
 
 
 @app.command(rich_help_panel=MAKE)
 def walk(
     run: Run,
+    sounds: Annotated[list[str] | None, typer.Argument(metavar="[SOUND]...", help="more sounds to go through")] = None,
+    *,
     out: Out,
     kind: Annotated[
-        str, typer.Option(help="line, sphere, traversal, grid, diagonal, circle, spiral or random-walk")
-    ] = "circle",
-    seconds: Seconds = 10.0,
-    axes: Annotated[str | None, typer.Option(help="latent coordinates, such as 0,1 [default: the widest axes]")] = None,
+        str | None,
+        typer.Option(
+            help="about the corpus: traversal, grid, diagonal, circle, spiral, lissajous, random-walk or drift; "
+            "through sounds: line, sphere, geodesic, triangle, spline or recorded (the course of one); "
+            "left out, a circle, recorded through one sound, a spline through several"
+        ),
+    ] = None,
+    through: Annotated[list[str] | None, typer.Option(metavar="SOUND...", help="files or clips to go through")] = None,
+    onto: Annotated[str | None, typer.Option("--onto", metavar="SOUND", help="carry a recorded course to it")] = None,
+    timing: Annotated[str | None, typer.Option("--timing", metavar="SOUND", help="go in its course of time")] = None,
+    path: Annotated[
+        Path | None, typer.Option("--path", metavar="FILE", help="a saved path, in place of a kind")
+    ] = None,
+    save: Annotated[Path | None, typer.Option("--save-path", metavar="FILE", help="write the path as JSON")] = None,
+    speed: Speed = "time",
+    seconds: Annotated[float | None, typer.Option(help="length (10, or that of the sound)", min=0.01)] = None,
+    axes: Annotated[str | None, typer.Option(help="coordinates or named axes, such as 0,brightness")] = None,
     radius: Annotated[float, typer.Option(help="in standard deviations of the corpus", min=0)] = 2.0,
     turns: Annotated[float, typer.Option(help="of a circle or spiral", min=0.01)] = 1.0,
     seed: Seed = 0,
@@ -303,11 +323,13 @@ def walk(
     overwrite: Overwrite = False,
 ) -> None:
     """Travel through the latent space and write what is heard."""
-    from latentscape.workshop import labels_of
-    from latentscape.workshop import walk as work
+    from latentscape import workshop
 
-    way = {"kind": kind, "seconds": seconds, "axes": axes, "radius": radius, "turns": turns, "seed": seed}
-    _written(work(run, out, **way, quality=quality, device=device, labels=labels_of(label), overwrite=overwrite))
+    if sounds and len(through or ()) != 1:
+        raise UsageError(f"walk got '{sounds[0]}'; give sounds to go through after one --through, all of them")
+    points = (*(through or ()), *(sounds or ()))
+    way = workshop.Way(kind, points, onto, timing, path, save, speed, axes, radius, turns, seed)
+    _written(workshop.walk(run, out, way, _making(quality, device, label, overwrite), seconds=seconds))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -316,7 +338,8 @@ def morph(
     first: Annotated[Path, typer.Argument(help="the sound to begin with")],
     second: Annotated[Path, typer.Argument(help="the sound to arrive at")],
     out: Out,
-    kind: Annotated[str, typer.Option(help="line or sphere")] = "line",
+    kind: Annotated[str, typer.Option(help="line, sphere or geodesic")] = "line",
+    speed: Speed = "time",
     seconds: Annotated[float | None, typer.Option(help="length [default: of the longer sound]", min=0.01)] = None,
     quality: QualityName = "best",
     device: Device = "auto",
@@ -324,23 +347,26 @@ def morph(
     overwrite: Overwrite = False,
 ) -> None:
     """Turn one sound into another."""
-    from latentscape.workshop import labels_of
-    from latentscape.workshop import morph as work
+    from latentscape import workshop
 
-    _written(
-        work(
-            run,
-            first,
-            second,
-            out,
-            kind=kind,
-            seconds=seconds,
-            quality=quality,
-            device=device,
-            labels=labels_of(label),
-            overwrite=overwrite,
-        )
-    )
+    making = _making(quality, device, label, overwrite)
+    _written(workshop.morph(run, first, second, out, making, kind=kind, speed=speed, seconds=seconds))
+
+
+@app.command(rich_help_panel=MAKE)
+def play(
+    run: Run,
+    port: Annotated[int | None, typer.Option(help="[default: 8137, or the next one free]", min=1, max=65535)] = None,
+    host: Annotated[
+        str | None, typer.Option(help="listen on this address of the machine, for those who have the URL's token")
+    ] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="open the page in a browser")] = True,
+    device: Device = "auto",
+) -> None:
+    """Play live in a browser: drag over the map, draw paths, turn axes, drop in sounds, record."""
+    from latentscape.play import serve
+
+    serve(run, host=host, port=port, browser=browser, device=device, say=typer.echo)
 
 
 def _written(lines: list[str]) -> None:
@@ -357,10 +383,27 @@ def evaluate(
     source: Annotated[str | None, typer.Argument(help="other sounds [default: the run's own test part]")] = None,
     part: Annotated[str, typer.Option(help="train, valid or test")] = "test",
     samples: Annotated[int, typer.Option(help="importance samples K of the likelihood; 0 leaves it out", min=0)] = 0,
+    paths: Annotated[
+        bool, typer.Option("--paths", help="measure what is heard along standard paths instead: range, smoothness ...")
+    ] = False,
+    pairs: Annotated[
+        int | None, typer.Option(help="with --paths: pairs of held-out sounds to travel between [default: 16]", min=0)
+    ] = None,
+    path: Annotated[
+        list[Path] | None, typer.Option("--path", metavar="FILE", help="measure a path saved as JSON")
+    ] = None,
     device: Device = "auto",
+    label: Told = None,
     as_json: Json = False,
 ) -> None:
-    """Every measure that applies, with units, beside probabilistic PCA on the same data."""
+    """Every measure that applies, with units, beside probabilistic PCA on the same data; or the sound of paths."""
+    if paths or path:
+        if source is not None or samples or part != "test":
+            raise UsageError("--paths and --path measure a run on its own test sounds: leave SOURCE and options out")
+        _evaluate_paths(run, pairs, path or (), paths, device, label, as_json)
+        return
+    if pairs is not None or label:
+        raise UsageError("--pairs and --label go with --paths or --path")
     from latentscape.experiment import evaluate as work
 
     figures = work(run, source, part=part, samples=samples, device=device)
@@ -368,6 +411,23 @@ def evaluate(
         _print_json(figures.to_json())
     else:
         typer.echo("\n".join(figures.lines()))
+
+
+def _evaluate_paths(
+    run: Path,
+    pairs: int | None,
+    files: Sequence[Path],
+    standard: bool,
+    device: str,
+    label: list[str] | None,
+    as_json: bool,
+) -> None:
+    from latentscape.experiment import evaluate_paths
+    from latentscape.workshop import labels_of
+
+    options = {"files": files, "standard": standard, "device": device, "labels": labels_of(label) or None}
+    found = evaluate_paths(run, pairs=pairs, say=_say(as_json), **options)
+    _print_json(found.to_json()) if as_json else typer.echo("\n".join(found.lines()))
 
 
 @app.command(rich_help_panel=MEASURE)

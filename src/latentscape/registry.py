@@ -12,8 +12,9 @@ from torch import Tensor
 from latentscape.core.config import Record
 from latentscape.models.adversary import WaeGan, WaeGanConfig
 from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
+from latentscape.models.autoregressive import Autoregressive, AutoregressiveConfig
 from latentscape.models.linear import Ppca, PpcaConfig
-from latentscape.models.model import LatentModel, Objective
+from latentscape.models.model import Model, Objective
 from latentscape.models.objectives import (
     Elbo,
     ElboConfig,
@@ -38,7 +39,11 @@ REPRESENTATIONS: dict[type[Record], type[Representation]] = {
     NsgtConfig: Nsgt,
     LogNsgtConfig: LogNsgt,
 }
-MODELS: dict[type[Record], type[LatentModel]] = {AutoencoderConfig: Autoencoder, PpcaConfig: Ppca}
+MODELS: dict[type[Record], type[Model]] = {
+    AutoencoderConfig: Autoencoder,
+    PpcaConfig: Ppca,
+    AutoregressiveConfig: Autoregressive,
+}
 OBJECTIVES: dict[type[Record], type[Objective]] = {
     ElboConfig: Elbo,
     ReconstructionConfig: Reconstruction,
@@ -50,7 +55,7 @@ RepresentationConfig = Annotated[
     WaveformConfig | MuLawConfig | StftConfig | LogStftConfig | LogMelConfig | NsgtConfig | LogNsgtConfig,
     Field(discriminator="kind"),
 ]
-ModelConfig = Annotated[AutoencoderConfig | PpcaConfig, Field(discriminator="kind")]
+ModelConfig = Annotated[AutoencoderConfig | PpcaConfig | AutoregressiveConfig, Field(discriminator="kind")]
 ObjectiveConfig = Annotated[
     ElboConfig | ReconstructionConfig | WaeMmdConfig | WaeGanConfig, Field(discriminator="kind")
 ]
@@ -89,7 +94,7 @@ def build_model(
     event_shape: tuple[int, ...],
     vocabulary: Mapping[str, int],
     units: tuple[Tensor, Tensor] | None = None,
-) -> LatentModel:
+) -> Model:
     """Return the model that a record of the union describes.
 
     Args:
@@ -99,9 +104,11 @@ def build_model(
         units: mean and scale of x, broadcastable to ``event_shape``; ``None`` leaves them 0 and 1 (a run being loaded
             finds them in its weights).
     """
-    return MODELS[type(config)](config, event_shape, vocabulary, units)
+    build: Any = MODELS[type(config)]
+    return build(config, event_shape, vocabulary, units)
 
 
-def build_objective(config: Any, model: LatentModel) -> Objective:
+def build_objective(config: Any, model: Model) -> Objective:
     """Return the objective that a record of the union describes; what it knows of the model is handed to it."""
-    return OBJECTIVES[type(config)](config, model)
+    build: Any = OBJECTIVES[type(config)]
+    return build(config, model)

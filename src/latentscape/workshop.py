@@ -6,8 +6,9 @@ written.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -17,51 +18,75 @@ from latentscape.core.errors import DataError, StorageError, UsageError, nearest
 from latentscape.core.storage import atomic, load_object, save_json
 from latentscape.data.corpus import ImageCorpus, SourceOptions
 from latentscape.data.sources import open_source
+from latentscape.geometry.pace import timed_like
+from latentscape.geometry.paths import PathRecord, Recorded, load_path, save_path
 from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.loading import load_waves
+from latentscape.instrument.walks import KINDS, SPEEDS, THROUGH, carried, paced, recorded
+from latentscape.instrument.waves import Waves
 from latentscape.instrument.windows import count_windows
 from latentscape.models.second_stage import SecondStage
+from latentscape.nets.wavenet_sampler import Manner
 from latentscape.signal import audio
 from latentscape.signal.representation import Quality, Representation
 
 SUFFIX = ".wav"
-Labels = Mapping[str, str] | None
-"""What a conditioned model is told, such as ``{"instrument": "flute"}``; what it is not told is unknown to it."""
+DEFAULT_SECONDS = 10.0
+RECORDED = "recorded"
 
 
-def reconstruct(
-    run: Path,
-    source: str,
-    out: Path,
-    *,
-    quality: str = "best",
-    device: str = "auto",
-    labels: Labels = None,
-    overwrite: bool = False,
-) -> list[str]:
+@dataclass(frozen=True)
+class Making:
+    """How sound is made and written, whatever the verb.
+
+    Attributes:
+        quality: of the phase recovery: best, fast or live.
+        device: auto, cpu, cuda or mps.
+        labels: what a conditioned model is told, such as ``{"instrument": "flute"}``; the rest is unknown to it.
+        overwrite: whether files that are there are replaced.
+
+    Raises:
+        UsageError: the quality is not known.
+    """
+
+    quality: Quality = "best"
+    device: str = "auto"
+    labels: Mapping[str, str] | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        known = get_args(Quality)
+        if self.quality not in known:
+            raise UsageError(f"--quality got '{self.quality}'{nearest(self.quality, known)}")
+
+    @property
+    def voice(self) -> dict[str, Any]:
+        """Those that the methods of an instrument take."""
+        return {"quality": self.quality, "labels": self.labels}
+
+
+def reconstruct(run: Path, source: str, out: Path, making: Making = Making()) -> list[str]:
     """Write every sound of a source as the model hears it."""
-    chosen = _quality(quality)
-    instrument, sound = _sounding(run, device)
+    instrument, sound = _sounding(run, making)
     clips = list(_clips(source, sound))
-    targets = _targets(out, [name for name, _ in clips], SUFFIX, overwrite)
+    targets = _targets(out, [name for name, _ in clips], SUFFIX, making)
     return [
-        _write(target, instrument.reconstruct(wave(), quality=chosen, labels=labels), sound.sample_rate, overwrite)
+        _write(target, instrument.reconstruct(wave(), **making.voice), sound, making)
         for target, (_, wave) in zip(targets, clips, strict=True)
     ]
 
 
-def encode(
-    run: Path, source: str, out: Path, *, device: str = "auto", labels: Labels = None, overwrite: bool = False
-) -> list[str]:
+def encode(run: Path, source: str, out: Path, making: Making = Making()) -> list[str]:
     """Write the codes of every sound: ``.npy`` float32 ``[d, t]``, and ``.json`` with what is needed to read them."""
-    instrument, sound = _sounding(run, device)
+    instrument, sound = _sounding(run, making)
     clips = list(_clips(source, sound))
     names = [name for name, _ in clips]
-    targets = _targets(out, names, ".npy", overwrite)
-    _targets(out, names, ".json", overwrite)
+    targets = _targets(out, names, ".npy", making)
+    _targets(out, names, ".json", making)
     lines = []
     for target, (_, wave) in zip(targets, clips, strict=True):
         samples = wave()
-        codes = instrument.encode(samples, labels).T.contiguous().numpy()
+        codes = instrument.encode(samples, making.labels).T.contiguous().numpy()
         with atomic(target) as temporary, open(temporary, "wb") as file:
             np.save(file, codes, allow_pickle=False)
         about = {
@@ -76,19 +101,9 @@ def encode(
     return lines
 
 
-def decode(
-    run: Path,
-    codes: Path,
-    out: Path,
-    *,
-    quality: str = "best",
-    device: str = "auto",
-    labels: Labels = None,
-    overwrite: bool = False,
-) -> list[str]:
+def decode(run: Path, codes: Path, out: Path, making: Making = Making()) -> list[str]:
     """Write the sound of codes as :func:`encode` writes them."""
-    chosen = _quality(quality)
-    instrument, sound = _sounding(run, device)
+    instrument, sound = _sounding(run, making)
     files = sorted(codes.rglob("*.npy")) if codes.is_dir() else [codes]
     if not files:
         raise DataError(f"{codes} holds no .npy files of codes")
@@ -96,68 +111,109 @@ def decode(
     points = [_read_codes(file, instrument.dim) for file in files]
     names = [file.relative_to(root).with_suffix("").as_posix() for file in files]
     lines = []
-    for target, file, z in zip(_targets(out, names, SUFFIX, overwrite), files, points, strict=True):
+    for target, file, z in zip(_targets(out, names, SUFFIX, making), files, points, strict=True):
         seconds = _seconds_of(file.with_suffix(".json"), instrument, sound, len(z))
-        lines.append(
-            _write(target, instrument.render(z, seconds, quality=chosen, labels=labels), sound.sample_rate, overwrite)
-        )
+        lines.append(_write(target, instrument.render(z, seconds, **making.voice), sound, making))
     return lines
 
 
 def sample(
     run: Path,
     out: Path,
+    making: Making = Making(),
     *,
     count: int = 8,
     seconds: float = 2.0,
     seed: int = 0,
     temperature: float = 1.0,
-    quality: str = "best",
-    device: str = "auto",
-    labels: Labels = None,
     stage: SecondStage | None = None,
-    overwrite: bool = False,
 ) -> list[str]:
     """Write draws from the prior, or from a second stage: sounds, or one picture of images."""
-    chosen = _quality(quality)
-    instrument = Instrument.load(run, device)
+    if (waves := load_waves(run, making.device)) is not None:
+        return _sample_waves(waves, out, making, count, seconds, seed, temperature, stage)
+    instrument = Instrument.load(run, making.device)
+    drawn = {"seed": seed, "temperature": temperature, "stage": stage}
     if instrument.representation is None:
-        target = _targets(out, ["samples"], ".png", overwrite)[0]
-        images = instrument.sample(count, seed=seed, temperature=temperature, labels=labels, stage=stage)
-        return [_write_images(target, images)]
-    targets = _targets(out, [f"sample{number:03d}" for number in range(count)], SUFFIX, overwrite)
-    drawn = {"seed": seed, "temperature": temperature, "labels": labels, "stage": stage}
-    waves = instrument.sample(count, seconds, quality=chosen, **drawn)
-    rate = instrument.representation.sample_rate
-    return [_write(target, wave, rate, overwrite) for target, wave in zip(targets, waves, strict=True)]
+        target = _targets(out, ["samples"], ".png", making)[0]
+        return [_write_images(target, instrument.sample(count, labels=making.labels, **drawn))]
+    targets = _targets(out, [f"sample{number:03d}" for number in range(count)], SUFFIX, making)
+    waves = instrument.sample(count, seconds, **making.voice, **drawn)
+    return [
+        _write(target, wave, instrument.representation, making) for target, wave in zip(targets, waves, strict=True)
+    ]
+
+
+def _sample_waves(
+    waves: Waves,
+    out: Path,
+    making: Making,
+    count: int,
+    seconds: float,
+    seed: int,
+    temperature: float,
+    stage: SecondStage | None,
+) -> list[str]:
+    """Write new sounds of a model without a latent space."""
+    if stage is not None:
+        raise UsageError(f"{waves.name} has no latent space, so no second stage; leave --second-stage out")
+    targets = _targets(out, [f"sample{number:03d}" for number in range(count)], SUFFIX, making)
+    made = waves.sample(
+        count, seconds, seed=seed, labels=making.labels, manner=Manner(temperature), threads=torch.get_num_threads()
+    )
+    return [_write(target, wave, waves.representation, making) for target, wave in zip(targets, made, strict=True)]
+
+
+@dataclass(frozen=True)
+class Way:
+    """Where a walk goes, and how fast.
+
+    Attributes:
+        kind: of path; ``None`` is a circle, or what goes through the given sounds: recorded (one), spline (several).
+        through: sounds (files) or names of the run's clips, whose mean codes the path goes through; of ``recorded``
+            the one whose course it is.
+        onto: a sound that the recorded course is carried to.
+        timing: a sound in whose course of time the path is gone.
+        path: a saved path, in place of a kind.
+        save: where to write the path as JSON.
+        speed: time, latent, feature or perceived.
+        axes: numbers of latent coordinates or names of axes, separated by commas.
+        radius: standard deviations of the corpus.
+        turns: of a circle or spiral.
+        seed: of what is drawn.
+    """
+
+    kind: str | None = None
+    through: Sequence[str] = ()
+    onto: str | None = None
+    timing: str | None = None
+    path: Path | None = None
+    save: Path | None = None
+    speed: str = "time"
+    axes: str | None = None
+    radius: float = 2.0
+    turns: float = 1.0
+    seed: int = 0
 
 
 def walk(
-    run: Path,
-    out: Path,
-    *,
-    kind: str = "circle",
-    seconds: float = 10.0,
-    axes: str | None = None,
-    radius: float = 2.0,
-    turns: float = 1.0,
-    seed: int = 0,
-    quality: str = "best",
-    device: str = "auto",
-    labels: Labels = None,
-    overwrite: bool = False,
+    run: Path, out: Path, way: Way = Way(), making: Making = Making(), *, seconds: float | None = None
 ) -> list[str]:
-    """Write the sound of a walk through the latent space."""
-    chosen = _quality(quality)
-    target = _file(out, overwrite)
-    instrument, sound = _sounding(run, device)
-    kind = kind.replace("-", "_")
-    options = {"turns": turns} if kind in ("circle", "spiral") else {}
-    options |= {"seed": seed} if kind in ("line", "sphere", "random_walk") else {}
-    path = instrument.walk(kind, axes=_axes(axes), reach=radius, **options)
-    return [
-        _write(target, instrument.render(path, seconds, quality=chosen, labels=labels), sound.sample_rate, overwrite)
-    ]
+    """Write the sound of a walk through the latent space, ``seconds`` long (default: 10, or as long as what was heard).
+
+    Raises:
+        UsageError: names that are not known, options that contradict each other, a target that is there already.
+    """
+    target = _file(out, making)
+    if way.save is not None and way.save.exists() and not making.overwrite:
+        raise UsageError(f"{way.save} exists; add --overwrite, or choose another name")
+    instrument, sound = _sounding(run, making)
+    path, own = _path(run, instrument, sound, way, making)
+    path = paced(instrument, path, way.speed, making.labels)
+    lines = [_write(target, instrument.render(path, seconds or own, **making.voice), sound, making)]
+    if way.save is not None:
+        save_path(way.save, path)
+        lines.append(f"{way.save}: {type(path).__name__.lower()}, {path.dim} dimensions, {path.size} points")
+    return lines
 
 
 def morph(
@@ -165,37 +221,103 @@ def morph(
     first: Path,
     second: Path,
     out: Path,
+    making: Making = Making(),
     *,
     kind: str = "line",
+    speed: str = "time",
     seconds: float | None = None,
-    quality: str = "best",
-    device: str = "auto",
-    labels: Labels = None,
-    overwrite: bool = False,
 ) -> list[str]:
     """Write a sound that begins as one and ends as another."""
-    chosen = _quality(quality)
-    if kind not in ("line", "sphere"):
-        raise UsageError(f"--kind got '{kind}', expected line or sphere")
-    target = _file(out, overwrite)
-    instrument, sound = _sounding(run, device)
+    target = _file(out, making)
+    instrument, sound = _sounding(run, making)
     a, b = (_read(path, sound) for path in (first, second))
-    wave = instrument.morph(a, b, seconds, kind=kind, quality=chosen, labels=labels)
-    return [_write(target, wave, sound.sample_rate, overwrite)]
+    return [_write(target, instrument.morph(a, b, seconds, kind=kind, speed=speed, **making.voice), sound, making)]
+
+
+# -------------------------------------------------------------------------------------------------------------- paths
+
+
+def _path(
+    run: Path, instrument: Instrument, sound: Representation, way: Way, making: Making
+) -> tuple[PathRecord, float]:
+    """Return the path of a walk, not yet paced, and how long it takes in s unless told."""
+    if way.speed not in SPEEDS:
+        raise UsageError(f"--speed got '{way.speed}'{nearest(way.speed, SPEEDS)}")
+    if way.path is not None:
+        if way.kind is not None or way.through or way.axes is not None:
+            raise UsageError("--path plays a saved path; leave --kind, --through and --axes out")
+        path = load_path(way.path, instrument.dim)
+        own = DEFAULT_SECONDS
+    else:
+        several = "spline" if len(way.through) > 1 else RECORDED if way.through else "circle"
+        kind = (way.kind or several).replace("-", "_")
+        if kind not in (*KINDS, RECORDED):
+            raise UsageError(f"--kind got '{kind}'{nearest(kind, (*KINDS, RECORDED))}")
+        if kind == RECORDED:
+            if len(way.through) != 1 or way.axes is not None:
+                raise UsageError("--kind recorded is the course of one sound: give it with --through, and no --axes")
+            path = _course(run, way.through[0], instrument, sound, making)
+            own = path.seconds or DEFAULT_SECONDS
+        else:
+            path = _kind(run, kind, instrument, sound, way, making)
+            own = DEFAULT_SECONDS
+    if way.onto is not None:
+        if not isinstance(path, Recorded):
+            raise UsageError("--onto carries the course of a recorded sound; give that with --through, one alone")
+        path = carried(path, _course(run, way.onto, instrument, sound, making))
+    if way.timing is not None:
+        if way.speed != "time":
+            raise UsageError("--timing and --speed both say how fast; leave one of the two out")
+        clock = _course(run, way.timing, instrument, sound, making)
+        path, own = timed_like(path, clock), clock.seconds or own
+    return path, own
+
+
+def _kind(run: Path, kind: str, instrument: Instrument, sound: Representation, way: Way, making: Making) -> PathRecord:
+    options: dict[str, Any] = {"turns": way.turns} if kind in ("circle", "spiral") else {}
+    if way.through:
+        options["through"] = torch.stack([_mean_code(run, name, instrument, sound, making) for name in way.through])
+    elif kind in THROUGH or kind in ("random_walk", "drift"):
+        options["seed"] = way.seed
+    return instrument.walk(kind, axes=_axes(way.axes), reach=way.radius, **options)
+
+
+def _mean_code(run: Path, name: str, instrument: Instrument, sound: Representation, making: Making) -> Tensor:
+    """Return the mean code of a sound, or of a clip that the run knows by name."""
+    if not Path(name).is_file() and (clip := _clip_of(name, instrument)) is not None:
+        return instrument.chart.clips[clip]
+    return _course(run, name, instrument, sound, making).matrix.mean(0).float()
+
+
+def _course(run: Path, name: str, instrument: Instrument, sound: Representation, making: Making) -> Recorded:
+    """Return the course of a sound: a file, or a clip that the run knows by name, from the run's own source."""
+    if Path(name).is_file():
+        return recorded(instrument, _read(Path(name), sound), making.labels, Path(name).name)
+    clip = _clip_of(name, instrument)
+    if clip is None:
+        raise UsageError(f"'{name}' is neither a file nor a clip of {run}{nearest(name, instrument.chart.names)}")
+    full = instrument.chart.names[clip]
+    source = load_object(run / "run.json").get("source")
+    for found, wave in _clips(str(source), sound):
+        if found == full:
+            return recorded(instrument, wave(), making.labels, full)
+    raise DataError(f"{full} is not in {source} any more")
+
+
+def _clip_of(name: str, instrument: Instrument) -> int | None:
+    """Return the number of a clip by its name, or by the last part of it where that is of one clip alone."""
+    names = instrument.chart.names
+    if name in names:
+        return names.index(name)
+    ends = [number for number, full in enumerate(names) if full.rpartition("/")[2] == name]
+    return ends[0] if len(ends) == 1 else None
 
 
 # ------------------------------------------------------------------------------------------------------------ in, out
 
 
-def _quality(name: str) -> Quality:
-    known = get_args(Quality)
-    if name not in known:
-        raise UsageError(f"--quality got '{name}'{nearest(name, known)}")
-    return name  # type: ignore[return-value]
-
-
-def _sounding(run: Path, device: str) -> tuple[Instrument, Representation]:
-    instrument = Instrument.load(run, device)
+def _sounding(run: Path, making: Making) -> tuple[Instrument, Representation]:
+    instrument = Instrument.load(run, making.device)
     if instrument.representation is None:
         raise UsageError(f"{run} makes images, not sound; `latentscape sample` and its page show them")
     return instrument, instrument.representation
@@ -267,39 +389,37 @@ def labels_of(texts: Sequence[str] | None) -> dict[str, str]:
     return labels
 
 
-def _axes(text: str | None) -> Sequence[int] | None:
+def _axes(text: str | None) -> list[int | str] | None:
+    """Turn ``"0,brightness"`` into numbers of latent coordinates and names of axes."""
     if text is None:
         return None
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise UsageError(f"--axes got '{text}', expected numbers such as 0,1") from error
+    return [int(part) if part.isdecimal() else part for part in map(str.strip, text.split(","))]
 
 
-def _targets(out: Path, names: Iterable[str], suffix: str, overwrite: bool) -> list[Path]:
+def _targets(out: Path, names: Iterable[str], suffix: str, making: Making) -> list[Path]:
     """Return where outputs go, and refuse before any work if one is there already."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file, expected a folder")
     targets = [out / f"{name}{suffix}" for name in names]
     for target in targets:
-        if target.exists() and not overwrite:
+        if target.exists() and not making.overwrite:
             raise UsageError(f"{target} exists; add --overwrite, or choose another folder")
     return targets
 
 
-def _file(out: Path, overwrite: bool) -> Path:
+def _file(out: Path, making: Making) -> Path:
     known = sorted(audio.WRITTEN)
     if out.suffix.lower() not in known:
         raise UsageError(f"--out {out} ends in '{out.suffix}', expected one of {', '.join(known)}")
-    if out.exists() and not overwrite:
+    if out.exists() and not making.overwrite:
         raise UsageError(f"{out} exists; add --overwrite, or choose another name")
     return out
 
 
-def _write(target: Path, wave: Tensor, rate: int, overwrite: bool) -> str:
-    gain = audio.write(target, wave.numpy(), rate, overwrite=overwrite)
+def _write(target: Path, wave: Tensor, sound: Representation, making: Making) -> str:
+    gain = audio.write(target, wave.numpy(), sound.sample_rate, overwrite=making.overwrite)
     scaled = f", turned down by {-gain:.1f} dB" if gain else ""
-    return f"{target}: {wave.shape[1] / rate:.2f} s{scaled}"
+    return f"{target}: {wave.shape[1] / sound.sample_rate:.2f} s{scaled}"
 
 
 def _write_images(target: Path, images: Tensor) -> str:

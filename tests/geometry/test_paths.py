@@ -1,4 +1,3 @@
-import json
 import math
 
 import pytest
@@ -10,18 +9,28 @@ from latentscape.core.errors import ConfigError
 from latentscape.geometry.paths import (
     Circle,
     Diagonal,
+    Drift,
     Grid,
     Line,
+    Lissajous,
+    Moved,
+    Polyline,
     RandomWalk,
+    Recorded,
+    Retimed,
+    Sequence,
     Sphere,
     Spiral,
+    Spline,
     Traversal,
     path_from_json,
     slerp,
 )
-from latentscape.laws.path import check_path
+from latentscape.laws.path import check_pace, check_path, check_record
 
 CENTRE = (0.5, -1.0, 0.25, 2.0)
+FIVE = torch.randn(5, 3, generator=torch.Generator().manual_seed(2)).tolist()
+COURSE = torch.randn(40, 3, generator=torch.Generator().manual_seed(3)).cumsum(0).tolist()
 MEMBERS = {
     "line": (Line(a=(1, 2, 3, 4), b=(-1, 0, 2, 5)), (1, 2, 3, 4), (-1, 0, 2, 5)),
     "sphere": (Sphere(a=(1, 2, 0, 0), b=(-3, 0, 2, 1)), (1, 2, 0, 0), (-3, 0, 2, 1)),
@@ -55,6 +64,52 @@ MEMBERS = {
     "walk": (RandomWalk(centre=CENTRE, steps=6, seed=3, scale=(1, 2, 3, 0.5)), None, None),
     "walk on axes": (RandomWalk(centre=CENTRE, steps=1, axes=((1, 1, 0, 0), 2), scale=(1, 2)), None, None),
     "loop": (RandomWalk(centre=CENTRE, steps=5, loop=True), None, None),
+    "drift": (Drift(centre=CENTRE, steps=40, memory=5, seed=3, scale=(1, 2, 3, 0.5)), None, None),
+    "drift on axes": (Drift(centre=CENTRE, steps=1, axes=((1, 1, 0, 0), 2)), None, None),
+    "lissajous": (Lissajous(centre=CENTRE, radius=(1, 2)), CENTRE, CENTRE),
+    "lissajous of three": (
+        Lissajous(centre=CENTRE, axes=(0, 1, 3), radius=2, frequencies=(1, 2, 0.5), phases=(0.25, 0, 0.25)),
+        (2.5, -1, 0.25, 4),
+        (2.5, -1, 0.25, 0),
+    ),
+    "polyline": (Polyline(points=FIVE), FIVE[0], FIVE[-1]),
+    "polyline in time": (Polyline(points=FIVE, times=(0, 0.1, 0.5, 0.6, 1)), FIVE[0], FIVE[-1]),
+    "a point": (Polyline(points=FIVE[:1]), FIVE[0], FIVE[0]),
+    "recorded": (Recorded(points=COURSE, seconds=1.5, name="a.wav"), COURSE[0], COURSE[-1]),
+    "spline": (Spline(points=FIVE), FIVE[0], FIVE[-1]),
+    "closed spline": (Spline(points=FIVE, closed=True), FIVE[0], FIVE[0]),
+    "spline of two": (Spline(points=FIVE[:2], knots="uniform"), FIVE[0], FIVE[1]),
+    "spline of one": (Spline(points=(FIVE[0], FIVE[0])), FIVE[0], FIVE[0]),
+    "moved": (
+        Moved(path=Polyline(points=FIVE), by=(1, 2, 3)),
+        [a + b for a, b in zip(FIVE[0], (1, 2, 3), strict=True)],
+        None,
+    ),
+    "moved on": (Moved(path=Line(a=(0, 0), b=(1, 1)), by=(0, 1), until=(2, 0)), (0, 1), (3, 1)),
+    "retimed": (
+        Retimed(path=Circle(centre=CENTRE, radius=2), times=((0, 0), (0.2, 0.7), (0.5, 0.8), (1, 1))),
+        None,
+        None,
+    ),
+    "part of a path": (Retimed(path=Line(a=(0,), b=(8,)), times=((0, 0.25), (0.5, 0.5), (1, 0.5))), (2,), (4,)),
+    "corners retimed": (
+        Retimed(path=Polyline(points=FIVE), times=((0, 0), (0.3, 0.25), (0.4, 0.8), (1, 1))),
+        FIVE[0],
+        FIVE[-1],
+    ),
+    "sequence": (Sequence(paths=(Line(a=(0, 0), b=(1, 0)), Circle(centre=(3, 0), radius=1))), (0, 0), (4, 0)),
+    "loop of all": (
+        Sequence(
+            paths=(
+                Moved(path=Spline(points=FIVE), by=FIVE[1]),
+                Retimed(path=Recorded(points=COURSE), times=((0, 0), (0.4, 0.5), (1, 1))),
+            ),
+            durations=(1, 2),
+            loop=True,
+        ),
+        None,
+        [a + b for a, b in zip(FIVE[0], FIVE[1], strict=True)],
+    ),
 }
 
 
@@ -65,12 +120,13 @@ def test_laws(name):
 
 
 @pytest.mark.parametrize("name", MEMBERS)
-def test_json_there_and_back(name):
-    path = MEMBERS[name][0]
-    again = path_from_json(json.loads(json.dumps(path.to_json())))
-    assert again == path
-    t = torch.linspace(0, 1, 9)
-    assert torch.equal(again.evaluate(t), path.evaluate(t))
+def test_records(name):
+    check_record(MEMBERS[name][0])
+
+
+@pytest.mark.parametrize("name", sorted(set(MEMBERS) - {"nowhere", "a point", "spline of one"}))
+def test_constant_speed(name):
+    check_pace(MEMBERS[name][0])
 
 
 @settings(deadline=None, max_examples=25)
@@ -152,6 +208,46 @@ def test_tensors_are_taken_for_vectors():
         ({"kind": "grid", "centre": [0, 0], "low": [0, 0], "high": [0, 1]}, "extent along both axes"),
         ({"kind": "circle", "centre": [0], "radius": 1}, "at least 2 latent coordinates"),
         ({"kind": "random_walk", "centre": [0], "steps": 3, "loop": True}, "at least 4 steps"),
+        ({"kind": "random_walk", "centre": [0] * 1000, "steps": 100_000}, "steps times axes at most 10,000,000"),
+        ({"kind": "drift", "centre": [0], "memory": 0}, "memory: got 0"),
+        ({"kind": "circle", "centre": [0, 0], "radius": 1e300}, "radius: got 1e"),
+        ({"kind": "line", "a": [0], "b": [1e300]}, "b.0: got 1e"),
+        ({"kind": "line", "a": [0], "b": [float("nan")]}, "b.0: got nan"),
+        ({"kind": "grid", "centre": [0, 0], "low": [-1, -1], "high": [1, 1], "rows": 10**9}, "rows: got 1000000000"),
+        ({"kind": "lissajous", "centre": [0, 0], "radius": 1, "frequencies": [1]}, "a frequency for each of 2 axes"),
+        ({"kind": "polyline", "points": []}, "points: got"),
+        ({"kind": "polyline", "points": [[0], [1, 2]]}, "point 0 has 1 and point 1 2"),
+        ({"kind": "polyline", "points": [[0]] * 100_001}, "points: got"),
+        ({"kind": "polyline", "points": [[0], [1]], "times": [0, 0.5]}, "times that ascend from 0 to 1"),
+        ({"kind": "polyline", "points": [[0], [1]], "times": [0]}, "a time for each"),
+        ({"kind": "spline", "points": [[0], [1]], "knot": "chord"}, "'knot'; did you mean 'knots'"),
+        ({"kind": "moved", "path": {"kind": "line", "a": [0], "b": [1]}, "by": [0, 0]}, "by of width 1"),
+        (
+            {"kind": "moved", "path": {"kind": "lime", "a": [0], "b": [1]}, "by": [0]},
+            "path.kind: 'lime' is not known; did you mean 'line'",
+        ),
+        ({"kind": "moved", "path": {"kind": "line", "a": [0], "c": [1]}, "by": [0]}, "path.b' is missing|key 'path.c'"),
+        (
+            {"kind": "retimed", "path": {"kind": "line", "a": [0], "b": [1]}, "times": [[0, 0], [0.5, 1]]},
+            "times from 0 to 1",
+        ),
+        (
+            {"kind": "retimed", "path": {"kind": "line", "a": [0], "b": [1]}, "times": [[0, 0], [0.5, 1], [1, 0.5]]},
+            "times in order",
+        ),
+        ({"kind": "sequence", "paths": []}, "paths: got"),
+        (
+            {
+                "kind": "sequence",
+                "paths": [{"kind": "line", "a": [0], "b": [1]}, {"kind": "line", "a": [0, 0], "b": [1, 1]}],
+            },
+            "one width",
+        ),
+        (
+            {"kind": "sequence", "paths": [{"kind": "line", "a": [0], "b": [1]}], "durations": [1, 2]},
+            "a duration for each",
+        ),
+        ({"kind": "sequence", "paths": 2 * [{"kind": "polyline", "points": [[0]] * 60_000}]}, "100,000 points in all"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(values, message):

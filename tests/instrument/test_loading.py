@@ -1,10 +1,12 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from latentscape.core.errors import StorageError, UsageError
 from latentscape.core.storage import save_json, save_tensors
+from latentscape.instrument.axes import name_axes
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import pick_device
 from latentscape.instrument.map import latent_map
@@ -65,6 +67,29 @@ def test_without_map_or_labels(tmp_path):
     assert player.representation is None
     assert player.sample(2).shape == (2, 1, 3, 3)
     assert player.centre.shape == (2,)
+
+
+def test_named_axes_are_frozen_into_the_run(run):
+    latent_map(torch.randn(50, 3)).save(run)
+    before = Instrument.load(run).axes
+    assert not (run / "axes.json").exists(), "asking writes nothing"
+    name_axes(Instrument.load(run), torch.randn(400, 3)).save(run)
+    first, second = Instrument.load(run), Instrument.load(run)
+    assert first.axes == second.axes
+    # another map, such as of a corpus that has grown, changes nothing
+    latent_map(3 * torch.randn(50, 3)).save(run)
+    assert Instrument.load(run).naming == first.naming
+    (run / "axes.json").unlink()
+    assert Instrument.load(run).axes != before
+
+
+def test_axes_of_another_run_are_refused(run):
+    latent_map(torch.randn(50, 3)).save(run)
+    naming = Instrument.load(run).naming
+    short = replace(naming, mean=(0.0, 0.0), axes=(replace(naming.axes[0], direction=(1.0, 0.0)),))
+    short.save(run)
+    with pytest.raises(StorageError, match="has 2 dimensions"):
+        Instrument.load(run)
 
 
 def edit(name, **changes):

@@ -1,15 +1,10 @@
-import json
-
 import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from latentscape.core.errors import ConfigError, DataError, StorageError, UsageError
-from latentscape.geometry.paths import Circle
+from latentscape.core.errors import DataError, StorageError
 from latentscape.instrument.map import LatentMap, latent_map
-from latentscape.instrument.walks import KINDS, walk
-from latentscape.laws.path import check_path
 
 
 @pytest.fixture
@@ -80,58 +75,3 @@ def test_codes_that_make_no_map():
         latent_map(torch.full((3, 3), float("nan")))
     with pytest.raises(DataError, match="2 values of 'family'"):
         latent_map(torch.zeros(3, 3), {"family": ["a", "b"]})
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_default_walks_obey_the_laws_and_stay_near_the_corpus(codes, kind):
-    chart = latent_map(codes)
-    path = walk(chart, kind)
-    check_path(path)
-    y = chart.project(path.evaluate(torch.linspace(0, 1, 200)), 5) / chart.spread
-    assert y.abs().max() < 4.5
-    assert json.loads(json.dumps(path.to_json()))["kind"] == kind
-
-
-def test_the_circle_is_two_deviations_wide(codes):
-    chart = latent_map(codes)
-    path = walk(chart, "circle", turns=3)
-    assert isinstance(path, Circle)
-    assert path.turns == 3
-    y = chart.project(path.evaluate(torch.linspace(0, 1, 1000)), 5) / chart.spread
-    torch.testing.assert_close(y[:, :2].norm(dim=1), torch.full((1000,), 2.0))
-    assert y[:, 2:].abs().max() < 1e-4
-
-
-def test_axes_and_options(codes):
-    chart = latent_map(codes)
-    path = walk(chart, "traversal", axes=[3], reach=1.0)
-    offset = torch.zeros(5)
-    offset[3] = chart.deviation[3]
-    torch.testing.assert_close(
-        torch.stack((path.start, path.end)), torch.stack((chart.mean - offset, chart.mean + offset))
-    )
-    torch.testing.assert_close(walk(chart, "diagonal").end, chart.mean + 2 * chart.deviation)
-    line = walk(chart, "line", seed=3)
-    assert line.start.tolist() in chart.clips.tolist()
-    assert line != walk(chart, "line", seed=4)
-    assert walk(latent_map(codes[:1]), "line").start.shape == (5,)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"kind": "cirkle"}, UsageError, "did you mean 'circle'"),
-        ({"kind": "circle", "axes": [0]}, UsageError, "expected 2"),
-        ({"kind": "circle", "axes": [0, 5]}, UsageError, "axis 5 does not exist, expected 0 to 4"),
-        ({"kind": "line", "axes": [0]}, UsageError, "between two points"),
-        ({"kind": "spiral", "turn": 3}, ConfigError, "did you mean 'turns'"),
-    ],
-)
-def test_what_is_no_walk(codes, arguments, error, message):
-    with pytest.raises(error, match=message):
-        walk(latent_map(codes), **arguments)
-
-
-def test_a_plane_needs_two_dimensions():
-    with pytest.raises(UsageError, match="needs 2 axes"):
-        walk(latent_map(torch.randn(9, 1)), "grid")

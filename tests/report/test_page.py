@@ -12,9 +12,9 @@ import soundfile
 from PIL import Image
 
 from latentscape.core.errors import DataError, StorageError
-from latentscape.report import Commands, Compare, Map, Page, Picture, Section, Sound, Table, Text, write_page
+from latentscape.report import Commands, Compare, Map, Page, Picture, Relief, Section, Sound, Table, Text, write_page
 from latentscape.report.media import flac, ridges, strip
-from latentscape.report.plane import farthest_first
+from latentscape.report.plane import Plane, farthest_first
 
 RATE = 8_000
 RNG = np.random.default_rng(0)
@@ -171,7 +171,7 @@ def test_unwritable_folder_is_a_storage_error(tmp_path):
         write_page(Page("t"), tmp_path / "file" / "index.html")
 
 
-@pytest.mark.parametrize("budget", [60_000, 90_000, 150_000, 400_000])
+@pytest.mark.parametrize("budget", [60_000, 100_000, 150_000, 400_000])
 def test_budget_is_kept_and_what_is_left_out_is_named(tmp_path, budget):
     players = [noise(f"noise {k}", file=f"sounds/{k}.wav") for k in range(12)]
     picture = Picture("a big picture", image(120))
@@ -275,3 +275,61 @@ def test_page_without_anything(tmp_path):
     tree, written, _ = write(tmp_path)
     assert tree.all("svg", "landscape") == []
     assert written.size < 60_000
+
+
+def chosen(tmp_path, **parts):
+    item = Map("m", np.array([[0, 0], [1, 0], [0, 2.0]]), ("a", "b", "c"), ("x", "y", "x"), "kind", **parts)
+    tree, _, text = write(tmp_path, item)
+    views = re.search(r'<script type="application/json" class="views">(.*?)</script>', text)
+    return tree, text, json.loads(views[1]) if views else None
+
+
+def test_a_map_without_choices_has_no_controls(tmp_path):
+    tree, _, views = chosen(tmp_path)
+    assert views is None
+    assert not tree.all("select")
+
+
+def test_what_can_be_chosen_of_a_map_lies_beside_it(tmp_path):
+    values = np.add.outer(np.zeros(5), np.linspace(0, 10, 6))
+    values[0, 0] = np.nan
+    tree, text, views = chosen(
+        tmp_path,
+        colourings={"</script> level": [1.0, 2.0, float("nan")]},
+        reliefs=(
+            Relief(NASTY, values, (0.0, 0.0), (1.0, 2.0)),
+            Relief("nothing", np.full((3, 3), np.nan), (0.0, 0.0), (1.0, 2.0)),
+        ),
+        layouts={"principal": np.array([[5, 5], [6, 5], [5, 7.0]])},
+        layout="neighbours",
+    )
+    assert [one["name"] for one in views["colours"]] == ["kind", "</script> level"]
+    assert [dot[2] for dot in views["colours"][1]["dots"]] == ["1", "2", "unknown"]
+    assert len({dot[0] for dot in views["colours"][1]["dots"]}) == 3
+    assert [dot[2] for dot in views["colours"][0]["dots"]] == ["x", "y", "x"]
+    assert [one["name"] for one in views["layouts"]] == ["neighbours", "principal"]
+    assert views["layouts"][0]["places"] == views["layouts"][1]["places"], "the same shape, elsewhere"
+    assert len(tree.all("select")) == 3
+    terrain = re.findall(r'<g class="terrain".*?</g>', text, re.S)
+    assert len(terrain) == 2
+    assert terrain[0].count("<path") >= 3
+    assert terrain[1].count("<path") == 0
+    assert views["reliefs"][1]["legend"] == ""
+
+
+def test_the_ground_lies_where_its_values_are(tmp_path):
+    values = np.add.outer(np.zeros(5), np.linspace(0, 10, 11))  # rises to the right
+    _, text, _ = chosen(tmp_path, reliefs=(Relief("x", values, (0.0, 0.0), (1.0, 2.0)),))
+    paths = re.findall(r'<path d="(M[^"]*)"', re.search(r'<g class="terrain".*?</g>', text, re.S)[0])
+    plane = Plane.of(Map("m", np.array([[0, 0], [1, 0], [0, 2.0]]), ("a", "b", "c"), ("x", "y", "x")))
+    left = [min(float(pair.split()[0]) for pair in re.findall(r"-?\d+ -?\d+", path)) for path in paths]
+    expected = [plane.pixels(np.array([[level / 10, 0]]))[0, 0] for level in np.arange(0.5, 10, 0.5)]
+    assert all(min(abs(x - y) for y in expected) < 1 for x in left)
+    assert left == sorted(left)
+
+
+def test_choices_that_do_not_fit_are_refused(tmp_path):
+    with pytest.raises(DataError, match="3 points, but 2 of 'level'"):
+        chosen(tmp_path, colourings={"level": [1.0, 2.0]})
+    with pytest.raises(DataError, match="NaN or infinite"):
+        chosen(tmp_path, layouts={"other": np.full((3, 2), np.nan)})

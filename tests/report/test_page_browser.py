@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from latentscape.report import Commands, Compare, Map, Page, Picture, Section, Sound, Table, Text, write_page
+from latentscape.report import Commands, Compare, Map, Page, Picture, Relief, Section, Sound, Table, Text, write_page
 from latentscape.report.pictures import rates
 from latentscape.report.style import DARK
 
@@ -24,6 +24,7 @@ FLAGS = [
     "--autoplay-policy=no-user-gesture-required",
 ]
 RATE = 22_050
+GROUND = 500 + 100 * np.add.outer(np.arange(8.0), np.arange(10.0))
 LONG = "averyverylongnamewithoutanyspaceinit_" * 6
 
 
@@ -51,7 +52,20 @@ def address(tmp_path_factory):
                 Section("Beside", (Compare("pair", (sound("Original", 300, 5.0), sound("Model", 310, 5.0))),)),
                 Section(
                     "Map",
-                    (Map("map", places, names, ("x", "y", "z") * 4, "kind", (), dots),),
+                    (
+                        Map(
+                            "map",
+                            places,
+                            names,
+                            ("x", "y", "z") * 4,
+                            "kind",
+                            (),
+                            dots,
+                            colourings={"level (dB)": [float(k) for k in range(12)]},
+                            reliefs=(Relief("brightness (Hz)", GROUND, (-0.5, -0.5), (3.5, 2.5)),),
+                            layouts={"other": places[::-1] * [1, 2]},
+                        ),
+                    ),
                 ),
                 Section("Rates", (Picture("rates", rates(values), LONG, rates(values, theme=DARK)),)),
                 Section(
@@ -171,6 +185,37 @@ def test_clicking_a_dot_plays_it(view):
     view.locator(".dot[data-i='5']").click()
     assert "dot 5, kind z (no sound here)" in view.locator(".said").inner_text()
     assert view.locator(".map").get_attribute("data-playing") is None
+
+
+def test_a_map_can_be_coloured_grounded_and_laid_out_anew(view):
+    dot = view.locator(".dot[data-i='7']")
+    terrain = view.locator(".terrain")
+    assert view.eval_on_selector(".terrain", "one => one.querySelectorAll('path').length") >= 4
+    assert terrain.is_visible()
+    assert "ground: brightness (Hz)" in view.locator(".map").inner_text()
+    view.locator("select.relief").select_option("0")
+    assert not terrain.is_visible()
+    assert "ground" not in view.locator(".map .legend").all_inner_texts()[1]
+    view.locator("select.relief").select_option("1")
+    before = dot.evaluate("one => getComputedStyle(one).getPropertyValue('--c')")
+    view.locator("select.colour").select_option("1")
+    assert dot.evaluate("one => getComputedStyle(one).getPropertyValue('--c')") != before
+    assert view.locator(".map .legend").first.inner_text().startswith("level (dB)")
+    dot.click()
+    assert "dot 7, level (dB) 7" in view.locator(".said").inner_text()
+    where = "one => one.parentNode.getAttribute('transform').match(/[\\d.]+/g).map(Number)"
+    place = dot.evaluate(where)
+    view.locator("select.layout").select_option("1")
+    assert dot.evaluate(where) != place
+    assert not terrain.is_visible()
+    assert view.locator("select.relief").is_disabled()
+    dot.click()
+    until(view, "document.querySelector('.map').dataset.playing === '7'")
+    view.locator("select.layout").select_option("0")
+    view.locator("select.colour").select_option("0")
+    assert dot.evaluate(where) == place
+    assert terrain.is_visible()
+    assert dot.evaluate("one => getComputedStyle(one).getPropertyValue('--c')") == before
 
 
 def test_map_by_keyboard(view):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from latentscape.signal import compiled, pghi, phase
+from latentscape.core import compiled
+from latentscape.signal import pghi, phase
 from latentscape.signal.frames import Frames
 from latentscape.signal.stft import LogStft, LogStftConfig
 

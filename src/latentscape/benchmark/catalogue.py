@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Better = Literal["lower", "higher", "none"]
-Group = Literal["reconstruction", "match", "samples", "sound", "cost"]
+Group = Literal["reconstruction", "match", "samples", "sound", "paths", "cost"]
 Suite = Literal["images", "notes"]
 
 BOTH: tuple[Suite, ...] = ("images", "notes")
@@ -290,6 +290,53 @@ CATALOGUE: dict[str, Entry] = {
     "w1_rolloff": Entry("W1 of rolloff", "Hz", "lower", "sound", "the same, of the 85 % rolloff", NOTES, True),
     "w1_pitch": Entry("W1 of pitch", "semitones", "lower", "sound", "the same, of pitch", NOTES, True),
     "w1_loudness": Entry("W1 of loudness", "dBFS", "lower", "sound", "the same, of A-weighted level", NOTES, True),
+    # ---------------------------------------------------------------------------------------------------------- paths
+    "path_range": Entry(
+        "range",
+        "",
+        "none",
+        "paths",
+        "share of the corpus's range (5 to 95 %) of loudness, centroid, bandwidth, flatness and pitch that a straight "
+        "line between two held-out sounds passes through in 2 s, a mean over pairs of sounds",
+        NOTES,
+        True,
+    ),
+    "path_variation": Entry(
+        "variation",
+        "deviations/s",
+        "none",
+        "paths",
+        "smoothness of the same lines: total variation of loudness, centroid, bandwidth and flatness in deviations of "
+        "the corpus; lower is smoother, and a model that hardly changes its sound is the smoothest",
+        NOTES,
+        True,
+    ),
+    "path_monotonicity": Entry(
+        "monotonicity",
+        "",
+        "higher",
+        "paths",
+        "Spearman's correlation of descriptors with time along the same lines, where their ends differ by half a "
+        "deviation: 1 never turns back",
+        NOTES,
+    ),
+    "path_pitch_jumps": Entry(
+        "pitch jumps",
+        "1/s",
+        "lower",
+        "paths",
+        "jumps of the pitch by more than a semitone along the same lines",
+        NOTES,
+        True,
+    ),
+    "path_distance": Entry(
+        "distance from data",
+        "",
+        "lower",
+        "paths",
+        "distance of decoded points of the same lines to the nearest training item, over that of held-out items",
+        NOTES,
+    ),
     # ----------------------------------------------------------------------------------------------------------- cost
     "seconds_step": Entry("time a step", "s", "lower", "cost", "median time of a training step"),
     "seconds_train": Entry("training time", "s", "lower", "cost", "wall time of training, validation included"),

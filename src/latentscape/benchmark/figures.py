@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from latentscape.benchmark.grid import Cell, MeasuringConfig
-from latentscape.benchmark.soundness import sound_figures, sound_limits
+from latentscape.benchmark.soundness import path_figures, path_limits, sound_figures, sound_limits
 from latentscape.benchmark.views import ImageView, View, view_of
 from latentscape.core.random import seeded
 from latentscape.data.examples import Examples
@@ -64,7 +64,7 @@ def measure_cell(cell: Cell, instrument: Instrument, prepared: Prepared) -> Numb
         numbers |= errors(instrument, held, view, measuring.items)
     else:
         assert isinstance(examples, SoundExamples)
-        numbers |= sound_figures(instrument, examples, measuring)
+        numbers |= sound_figures(instrument, examples, measuring) | path_figures(instrument, examples)
     return numbers | draws(instrument, examples, view, measuring)
 
 
@@ -81,7 +81,7 @@ def ceilings(cell: Cell, examples: Examples) -> Numbers:
     if "frechet" in numbers:
         numbers |= {f"frechet_{stage}": numbers["frechet"] for stage in STAGES}
     if isinstance(examples, SoundExamples):
-        numbers |= sound_limits(examples, measuring)
+        numbers |= sound_limits(examples, measuring) | path_limits(examples)
     return numbers
 
 

@@ -30,7 +30,7 @@ from latentscape.data.examples import Examples, spread
 from latentscape.data.images import ImageExamples
 from latentscape.data.sounds import SoundExamples
 from latentscape.data.split import PartName
-from latentscape.geometry.paths import ClosedPath, Line, RandomWalk, Sphere, slerp
+from latentscape.geometry.paths import Line, PathRecord, RandomWalk, Sphere, slerp
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.map import LatentMap, latent_map
 from latentscape.report.spectrum import FLOOR, spectrogram
@@ -329,7 +329,7 @@ def _draw_sounds(folder: Path, instrument: Instrument, examples: SoundExamples) 
         _draw_maps(folder, part, chart.project(codes).numpy(), _labels(examples.corpus.clips.columns, rows))
 
 
-def ways(a: Float[Tensor, " d"], b: Float[Tensor, " d"], centre: Float[Tensor, " d"]) -> dict[str, ClosedPath]:
+def ways(a: Float[Tensor, " d"], b: Float[Tensor, " d"], centre: Float[Tensor, " d"]) -> dict[str, PathRecord]:
     """Return the line and the great circle about ``centre`` from a to b."""
     start, end = a.tolist(), b.tolist()
     return {"line": Line(a=start, b=end), "sphere": Sphere(a=start, b=end, centre=centre.tolist())}

@@ -196,7 +196,7 @@ def _families(results: Results, source: str) -> Section:
     table = ranking_table(results, source)
     items += [] if table is None else [table]
     charts: list[Item] = []
-    for group in GROUPS:
+    for group in (*GROUPS, "paths"):
         table = family_table(results, source, group)
         if table is None:
             continue

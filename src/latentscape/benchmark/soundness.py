@@ -1,4 +1,7 @@
-"""How near a re-synthesised test sound comes to the original, in measures that do not know the representation."""
+"""How near a re-synthesised test sound comes to the original, and how a model sounds between two of them.
+
+The measures do not know the representation.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -10,11 +13,27 @@ from latentscape.core.random import torch_stream
 from latentscape.data.sounds import SoundExamples
 from latentscape.experiment.evaluate import chosen
 from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.journeys import HEARD, HELD, journey_along, ways
+from latentscape.instrument.reference import corpus_curves, heard, held_part, pairs_of, reference_of
+from latentscape.instrument.survey import SECONDS, Journey, rows_of
+from latentscape.measure.curves import curves_of
 from latentscape.measure.estimate import Estimate, mean_of
+from latentscape.measure.journey import journey_of, statistics
 from latentscape.measure.measure import Measure
 from latentscape.measure.reconstruction import FeatureDistance, LogSpectralDistance, SpectralConvergence
 from latentscape.measure.sounds import MelDistance, MultiScaleSpectralDistance, descriptor_distances
 from latentscape.signal.stft import LogStft, LogStftConfig
+
+PAIRS = 8
+"""Pairs of held-out sounds that lines lead between."""
+ALONG = {
+    "path_range": "range_90",
+    "path_variation": "variation",
+    "path_monotonicity": "monotonicity",
+    "path_pitch_jumps": "pitch_jumps_rate",
+    "path_distance": "distance_data",
+}
+"""Number of a cell -> number of a journey."""
 
 
 def compile_kernels() -> None:
@@ -64,6 +83,31 @@ def sound_limits(examples: SoundExamples, measuring: MeasuringConfig) -> dict[st
 
     numbers = _distances(examples, measuring, there_and_back)
     return numbers | ({"lsd_features": Estimate(0.0, "dB")} if isinstance(sound, LogStft) else {})
+
+
+def path_figures(instrument: Instrument, examples: SoundExamples) -> dict[str, Estimate]:
+    """Return what is heard along straight lines between held-out sounds; nothing where too few are held out."""
+    if len(examples.split.parts[held_part(examples)].rows) < 2:
+        return {}
+    reference = reference_of(instrument, examples)
+    lines = ways(instrument, "line", pairs_of(instrument, examples, PAIRS), reference.centre)
+    found = [journey_along(instrument, line, SECONDS, reference, kind="line", between=True) for line in lines]
+    return _along(found)
+
+
+def path_limits(examples: SoundExamples) -> dict[str, Estimate]:
+    """Return the same of real held-out sounds, in what they have."""
+    rate, corpus = examples.corpus.sample_rate, statistics(corpus_curves(examples))
+    found = []
+    for name, wave in heard(examples, held_part(examples), HEARD):
+        numbers = journey_of(curves_of(wave, rate), corpus)
+        found.append(Journey(HELD, name, wave.shape[1] / rate, numbers, {}))
+    return _along(found)
+
+
+def _along(found: list[Journey]) -> dict[str, Estimate]:
+    numbers = rows_of(found)[0].numbers if found else {}
+    return {name: numbers[along] for name, along in ALONG.items() if along in numbers}
 
 
 def _distances(

@@ -73,7 +73,9 @@ def _locate(kind: Any, loc: tuple[int | str, ...]) -> tuple[str, list[str]]:
         if tagged and not any(part in c.model_fields for c in candidates):
             candidates = tagged
             continue
-        if isinstance(part, str) and ("[" in part or part in ("int", "float", "str", "bool")):
+        if isinstance(part, str) and (
+            "[" in part or part.removeprefix("constrained-") in ("int", "float", "str", "bool")
+        ):
             continue  # pydantic names the branch of a plain union; the user did not write it
         path.append(str(part))
         owners = [c for c in candidates if part in c.model_fields]

@@ -86,7 +86,7 @@ def load_json(path: Path) -> Any:
         raise StorageError(f"{path} is missing") from error
     except OSError as error:
         raise StorageError(f"could not read {path}: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # brackets in thousands of brackets are no data of ours
         raise StorageError(f"{path} is damaged: not valid JSON ({error})") from error
 
 

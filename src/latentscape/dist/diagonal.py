@@ -112,6 +112,10 @@ class Diagonal(Distribution):
         scale = self.scale.expand(*batch_shape, *self.scale.shape[lead:]) if lead > 0 else self.scale
         return type(self)(self.loc.expand(*batch_shape, *self.event_shape), scale, dims)
 
+    def parts(self) -> "Diagonal":
+        """Return every value by itself: batch ``[*batch, *event]``, event ``()``."""
+        return type(self)(self.loc, self.scale, 0)
+
     def rescaled(self, scale: Tensor) -> "Diagonal":
         """Return the same family and location with another scale."""
         return type(self)(self.loc, scale, len(self._axes))

@@ -116,6 +116,13 @@ def rate_per_value(q: Distribution, p: Distribution) -> Tensor | None:
     return None
 
 
+def log_ratio_per_value(q: Distribution, p: Distribution, z: Tensor) -> Tensor | None:
+    """Return log q(z_i) - log p(z_i) of every latent value, nats: one sample of its rate, and ``None`` as above."""
+    if isinstance(q, Diagonal) and isinstance(p, Diagonal):
+        return q.parts().log_prob(z) - p.parts().log_prob(z)
+    return None
+
+
 def why_infinite(q: Distribution, p: Distribution) -> str | None:
     """Return why KL(q || p) is infinite whatever the parameters, in a few words; ``None`` where it can be finite."""
     if isinstance(q, Delta):
@@ -129,4 +136,4 @@ def why_infinite(q: Distribution, p: Distribution) -> str | None:
     return None
 
 
-__all__ = ["kl_divergence", "rate_per_value", "why_infinite"]
+__all__ = ["kl_divergence", "log_ratio_per_value", "rate_per_value", "why_infinite"]

@@ -103,7 +103,7 @@ class Continuous(Likelihood):
         if learnt and excess <= 0:
             raise ConfigError(f"likelihood.value: got {config.value:g}, expected more than least = {config.least:g}")
         # An emitted scale is softplus(raw + start) + least: the configured value where the raw output is 0.
-        self._start = math.log(math.expm1(excess)) if learnt else 0.0
+        self.start = math.log(math.expm1(excess)) if learnt else 0.0
         match config.scale:
             case "scalar":
                 self.log_excess = nn.Parameter(torch.full((), math.log(excess)))
@@ -140,7 +140,7 @@ class Continuous(Likelihood):
                 return self._root(self.running)
 
     def _emitted(self, raw: Tensor) -> Tensor:
-        return F.softplus(raw + self._start) + self.config.least
+        return F.softplus(raw + self.start) + self.config.least
 
     def _root(self, moment: Tensor) -> Tensor:
         """Return the scale of a mean power of residuals, kept off zero by ``least``."""

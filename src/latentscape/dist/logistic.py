@@ -162,6 +162,11 @@ class DiscretisedLogistics(Distribution):
         inner = (self.means + 1).relu() - (self.means - 1).relu() + scale * rest
         return self._value((self.log_weights.exp() * inner).sum(self._axis) - 1)
 
+    def parts(self) -> "DiscretisedLogistics":
+        """Return every value by itself: batch ``[*batch, *event]``, event ``()``."""
+        weights, means, scales = (part.movedim(self._axis, -1) for part in (self.log_weights, self.means, self.log_scales))
+        return DiscretisedLogistics(weights, means, scales, self.config, 0)
+
     def entropy(self) -> Float[Tensor, "..."]:
         """Return the entropy, ``[*batch]``, nats, summed over all levels."""
         masses = self.masses()
@@ -215,14 +220,14 @@ class LogisticMixture(Likelihood):
         self.channels = 3 * config.components
         places = (2 * torch.arange(config.components) + 1) / config.components - 1
         self.register_buffer("centres", places.reshape(-1, *[1] * len(event_shape)), persistent=False)
-        self._least = math.log(_LEAST / (config.levels - 1))
+        self.least = math.log(_LEAST / (config.levels - 1))
 
     def forward(self, raw: Tensor) -> DiscretisedLogistics:
         """Turn raw outputs ``[b, outputs]`` into p(x)."""
         k = self.config.components
         logits, means, scales = raw.reshape(-1, 3, k, *self.event_shape).unbind(1)
-        start = -math.log(k) - self._least
-        log_scales = (self._least + F.softplus(scales + start)).clamp_max(_MOST)
+        start = -math.log(k) - self.least
+        log_scales = (self.least + F.softplus(scales + start)).clamp_max(_MOST)
         return DiscretisedLogistics(logits, self.centres + means, log_scales, self.config, len(self.event_shape))
 
     def _reason(self, x: Tensor) -> str | None:

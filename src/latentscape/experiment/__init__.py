@@ -5,7 +5,7 @@ from typing import Any
 
 from latentscape.experiment.card import Card, card
 from latentscape.experiment.config import RunConfig, resolve
-from latentscape.experiment.evaluate import Figures, evaluate
+from latentscape.experiment.evaluate import Figures, evaluate, evaluate_paths
 from latentscape.experiment.examine import examine
 from latentscape.experiment.finish import Summary, finish
 from latentscape.experiment.run import Request, Say, train_run
@@ -19,6 +19,7 @@ __all__ = [
     "Summary",
     "card",
     "evaluate",
+    "evaluate_paths",
     "examine",
     "resolve",
     "run_experiment",

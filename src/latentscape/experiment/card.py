@@ -1,11 +1,12 @@
 """The card of a run: what it is, how it went, what it is worth."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from latentscape.core.storage import load_object
 from latentscape.experiment.run import read_config
+from latentscape.instrument.axes import Naming
 from latentscape.instrument.instrument import Instrument
 
 
@@ -19,6 +20,7 @@ class Card:
         config: ``config.json``.
         verdict: ``verdict.json``; empty where the run was not finished.
         axes: for each principal axis its deviation and how far clips lie along it.
+        naming: the named axes; ``None`` where the run has no map yet.
     """
 
     run: Path
@@ -26,6 +28,7 @@ class Card:
     config: dict[str, Any]
     verdict: dict[str, Any]
     axes: tuple[tuple[float, float, float], ...]
+    naming: Naming | None = None
 
     def lines(self) -> list[str]:
         """Return the card, a line each."""
@@ -33,7 +36,7 @@ class Card:
         representation = (self.config["representation"] or {"kind": "images"})["kind"]
         window = self.config["window"]
         lines = [
-            f"{self.run}: {model['kind']} with {model['latent']} latents over {representation}",
+            f"{self.run}: {model['kind']}{_latents(model)} over {representation}",
             f"recipe {facts['recipe']}",
             f"window {window['length']}, hop {window['hop']}; objective {self.config['objective']['kind']}",
             f"learnt from {facts['source']}, seed {facts['seed']}, started {facts['started']}",
@@ -49,7 +52,9 @@ class Card:
             lines += ["", *self.verdict["lines"], ""]
             numbers = self.verdict["figures"]["numbers"]
             lines += [f"  {name:24} {value['value']:.4g} {value['unit']}".rstrip() for name, value in numbers.items()]
-        if self.axes:
+        if self.naming is not None:
+            lines += ["", *self.naming.lines()]
+        elif self.axes:
             lines += ["", "principal axes of the corpus (deviation, from, to):"]
             lines += [f"  {i:3}  {s:6.2f} {a:7.2f} {b:7.2f}" for i, (s, a, b) in enumerate(self.axes[:16])]
         return lines
@@ -62,7 +67,12 @@ class Card:
             "config": self.config,
             "verdict": self.verdict,
             "axes": [{"deviation": s, "from": a, "to": b} for s, a, b in self.axes],
+            "naming": None if self.naming is None else asdict(self.naming),
         }
+
+
+def _latents(model: dict[str, Any]) -> str:
+    return f" with {model['latent']} latents" if "latent" in model else ""
 
 
 def card(run: Path) -> Card:
@@ -76,11 +86,13 @@ def card(run: Path) -> Card:
     path = run / "verdict.json"
     verdict = load_object(path, ("lines", "figures")) if path.exists() else {}
     axes: tuple[tuple[float, float, float], ...] = ()
+    naming = None
     if (run / "weights.safetensors").exists() and (run / "map.json").exists():
-        chart = Instrument.load(run, "cpu").chart
+        instrument = Instrument.load(run, "cpu")
+        chart, naming = instrument.chart, instrument.naming
         places = chart.project(chart.clips, len(chart.axes))
         axes = tuple(
             (float(s), float(column.min()), float(column.max()))
             for s, column in zip(chart.spread, places.T, strict=True)
         )
-    return Card(run, facts, config, verdict, axes)
+    return Card(run, facts, config, verdict, axes, naming)

@@ -9,7 +9,7 @@ Both reconstructions are kept above the representation's floor, which both know.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -24,8 +24,15 @@ from latentscape.data.sounds import SoundExamples
 from latentscape.data.sources import open_source
 from latentscape.data.split import PARTS, PartName, undivided
 from latentscape.experiment.config import fit_to
+from latentscape.experiment.factors import factor_figures
 from latentscape.experiment.run import build_examples, open_run
+from latentscape.experiment.waves import measure_waves
+from latentscape.geometry.paths import load_path
 from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.journeys import survey
+from latentscape.instrument.loading import load_waves
+from latentscape.instrument.reference import PAIRS
+from latentscape.instrument.survey import Survey
 from latentscape.instrument.windows import Joiner
 from latentscape.measure.latent import examine, negative_log_likelihood
 from latentscape.measure.measure import Number
@@ -74,7 +81,8 @@ def evaluate(
     if part not in PARTS:
         raise UsageError(f"--part got '{part}', expected one of {', '.join(PARTS)}")
     chosen_part = cast("PartName", part)
-    instrument = Instrument.load(run, device)
+    waves = load_waves(run, device)
+    instrument = None if waves is not None else Instrument.load(run, device)
     prepared = open_run(run, units=False)
     heard = prepared.examples
     if source is not None:
@@ -89,9 +97,51 @@ def evaluate(
             arrived, expected = (" x ".join(map(str, one.event_shape)) for one in (heard, prepared.examples))
             raise UsageError(f"{source} holds items of {arrived}, but {run} takes {expected}")
     with prepared.examples, heard:
-        numbers = measure(instrument, heard, chosen_part, train=prepared.examples, samples=samples)
+        if waves is not None:
+            numbers = measure_waves(waves, heard, chosen_part, prepared.examples)
+        else:
+            assert instrument is not None
+            numbers = measure(instrument, heard, chosen_part, train=prepared.examples, samples=samples)
+        if instrument is not None and source is None:
+            numbers |= factor_figures(instrument.chart)
         items = heard.count(chosen_part)
     return Figures(f"{run.name}, {source or part + ' part'} ({items} items):", numbers)
+
+
+def evaluate_paths(
+    run: Path,
+    *,
+    pairs: int | None = None,
+    files: Sequence[Path] = (),
+    standard: bool = True,
+    device: str = "auto",
+    labels: Mapping[str, str] | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Survey:
+    """Measure how a run of sound fares along paths; see :mod:`latentscape.instrument.journeys`.
+
+    Args:
+        run: the run folder.
+        pairs: of held-out sounds that paths lead between; ``None`` takes the standard's.
+        files: paths that were saved as JSON.
+        standard: measure the standard paths, too.
+        device: where to compute.
+        labels: what a model with conditions is told.
+        say: gets a line when something begins.
+
+    Raises:
+        UsageError: the run makes images.
+        LatentscapeError: the run or a file is damaged, or the corpus can't be read.
+    """
+    saved = {file.stem: load_path(file) for file in files}
+    instrument = Instrument.load(run, device)
+    if instrument.representation is None:
+        raise UsageError(f"{run} makes images, not sound; --paths listens to what is met on the way")
+    with open_run(run, units=False).examples as examples:
+        assert isinstance(examples, SoundExamples)
+        chosen = {} if standard else {"between": (), "walks": ()}
+        pairs = PAIRS if pairs is None else pairs
+        return survey(instrument, examples, pairs=pairs, saved=saved, labels=labels, say=say, **chosen)
 
 
 def measure(

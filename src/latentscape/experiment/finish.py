@@ -1,4 +1,4 @@
-"""After training: the latent map, the figures, the verdict, sounds to hear, and the page that shows them."""
+"""After training: the latent map and its axes, the figures, the verdict, sounds to hear, and the page of it all."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,10 +6,15 @@ from pathlib import Path
 from latentscape.core.storage import save_json
 from latentscape.data.sounds import SoundExamples
 from latentscape.experiment.evaluate import Figures, measure, moved
+from latentscape.experiment.factors import factor_figures
 from latentscape.experiment.run import Prepared, Say, open_run
 from latentscape.experiment.second_stage import forget_stages
 from latentscape.experiment.showcase import chart_of, compose, image_sections, sound_sections
+from latentscape.experiment.waves import measure_waves, show
+from latentscape.instrument.axes import name_axes
 from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.loading import load_waves
+from latentscape.instrument.waves import Waves
 from latentscape.measure.latent import Examination, examine
 from latentscape.report.page import write_page
 from latentscape.train.loop import Outcome
@@ -64,25 +69,41 @@ def finish(run: Path, outcome: Outcome, say: Say, device: str = "auto") -> Summa
     prepared = open_run(run, units=False)
     with prepared.examples as examples:
         say("measuring")
+        if (waves := load_waves(run, device)) is not None:
+            return _finish_waves(run, waves, prepared, outcome, say)
         instrument = Instrument.load(run, device)
         unseen = examine(instrument.model, moved(examples.held("test", 1024, ITEMS), instrument.device))
         verdict = judge_run(prepared, outcome, unseen)
         numbers = measure(instrument, examples, "test", train=examples, clips=FIGURE_CLIPS)
+        say("drawing the map and naming its axes")
+        chart, codes = chart_of(instrument, examples)
+        chart.save(run)
+        numbers |= factor_figures(chart)
         figures = Figures(f"{run.name}, test part ({examples.count('test')} items):", numbers)
         save_json(run / "verdict.json", {"lines": verdict.lines(), "figures": figures.to_json()})
-        say("drawing the map and the page")
-        chart, test = chart_of(instrument, examples)
-        chart.save(run)
+        name_axes(Instrument.load(run, device), codes).save(run)
         instrument = Instrument.load(run, device)
+        say("drawing the page")
         if isinstance(examples, SoundExamples):
-            sections = sound_sections(run, instrument, examples, chart, test)
+            sections = sound_sections(run, instrument, examples, chart)
         else:
-            sections = image_sections(run, instrument, examples, chart, test)
+            sections = image_sections(run, instrument, examples, chart)
         write_page(compose(run, prepared, outcome, verdict, numbers, unseen, sections), run / "index.html")
     return Summary(run, outcome, verdict, figures)
 
 
-def judge_run(prepared: Prepared, outcome: Outcome, unseen: Examination) -> Verdict:
+def _finish_waves(run: Path, waves: Waves, prepared: Prepared, outcome: Outcome, say: Say) -> Summary:
+    """Measure and judge a run without a latent space, and write its sounds and page."""
+    verdict = judge_run(prepared, outcome)
+    numbers = measure_waves(waves, prepared.examples, "test", prepared.examples)
+    figures = Figures(f"{run.name}, test part ({prepared.examples.count('test')} items):", numbers)
+    save_json(run / "verdict.json", {"lines": verdict.lines(), "figures": figures.to_json()})
+    say("making sounds and the page")
+    show(run, waves, prepared, outcome, verdict, numbers)
+    return Summary(run, outcome, verdict, figures)
+
+
+def judge_run(prepared: Prepared, outcome: Outcome, unseen: Examination | None = None) -> Verdict:
     """Return the verdict on a run from its curves and what its latents carry."""
     config = prepared.config
     settings = {
@@ -92,6 +113,6 @@ def judge_run(prepared: Prepared, outcome: Outcome, unseen: Examination) -> Verd
         "free_bits": getattr(config.objective, "free_bits", None),
         "augmented": not config.data.augment.still,
     }
-    rates = None if unseen.dimension_rate is None else unseen.dimension_rate.tolist()
+    rates = None if unseen is None or unseen.dimension_rate is None else unseen.dimension_rate.tolist()
     steady = prepared.objective.steady
     return judge(outcome.history, monitor=steady, rates=rates, reason=outcome.reason, settings=settings)

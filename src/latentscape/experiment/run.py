@@ -4,6 +4,7 @@ Nothing is written before everything that can be checked has been: recipe, sourc
 likelihood can describe the data. Every process of a distributed run opens the run folder by path (:class:`Work`).
 """
 
+import math
 import os
 import platform
 import sys
@@ -32,7 +33,7 @@ from latentscape.experiment.examine import suggest
 from latentscape.experiment.glimpse import glimpses
 from latentscape.experiment.progress import decoding
 from latentscape.instrument.instrument import FORMAT
-from latentscape.models.model import LatentModel, Model, Objective, Step
+from latentscape.models.model import Model, Objective, Step
 from latentscape.recipes import Recipe
 from latentscape.registry import build_model, build_objective, build_representation
 from latentscape.train.checkpoint import Checkpoints
@@ -42,7 +43,6 @@ from latentscape.train.process import fabric_of, launch
 
 SPLIT_SEED = 0
 """Splits do not vary with the seed of a run, so that runs of several seeds are compared on the same test part."""
-VALIDATION_BYTES = 48_000_000
 VALIDATION_ITEMS = 4096
 LATE = 2**40
 """A step past any warm-up: validation weighs its terms as the end of training does."""
@@ -87,7 +87,7 @@ class Prepared:
     corpus: SoundCorpus | ImageCorpus
     split: Split
     examples: Examples
-    model: LatentModel
+    model: Model
     objective: Objective
 
 
@@ -161,10 +161,11 @@ def read_config(run: Path) -> RunConfig:
         raise StorageError(f"{error}") from error
 
 
-def validation(examples: Examples, objective: Objective, batch_size: int) -> Callable[[Model], Mapping[str, float]]:
+def validation(
+    examples: Examples, objective: Objective, batch_size: int, glance: int = Model.glance
+) -> Callable[[Model], Mapping[str, float]]:
     """Return what is asked of a model between steps: the objective, at its final weights, on the valid part."""
-    bytes_each = 4 * int(torch.tensor(examples.event_shape).prod())
-    limit = max(batch_size, min(VALIDATION_ITEMS, VALIDATION_BYTES // bytes_each))
+    limit = max(batch_size, min(VALIDATION_ITEMS, glance // math.prod(examples.event_shape)))
     held: list[Batch] = list(examples.held("valid", batch_size, limit))
     if len(held) > 1 and len(held[-1][0]) < batch_size:  # a rest of one item has no maximum mean discrepancy
         held.pop()
@@ -207,7 +208,7 @@ class Work:
             return fit(
                 Step(prepared.model, prepared.objective),
                 batches,
-                validation(examples, prepared.objective, config.batch_size),
+                validation(examples, prepared.objective, config.batch_size, prepared.model.glance),
                 config,
                 self.run,
                 resume=self.resume,

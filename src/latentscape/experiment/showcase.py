@@ -1,10 +1,14 @@
 """What a run has to show: its latent map, sounds to hear, pictures, and the page that holds them."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
 
 from latentscape import __version__
 from latentscape.core.storage import load_json, save_bytes_to
@@ -13,18 +17,30 @@ from latentscape.data.examples import Examples
 from latentscape.data.images import ImageExamples
 from latentscape.data.sounds import SoundExamples
 from latentscape.experiment.run import Prepared
+from latentscape.instrument.axes import moved
+from latentscape.instrument.decoded import UNITS, described
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.map import LatentMap, latent_map
+from latentscape.instrument.neighbourhood import neighbourhood
 from latentscape.measure.latent import Examination
 from latentscape.measure.measure import Number
+from latentscape.measure.spectral import SPECTRAL, describe_clip
 from latentscape.report import pictures
-from latentscape.report.items import Commands, Compare, Item, Map, Page, Picture, Section, Sound, Table, Text
-from latentscape.report.style import DARK
+from latentscape.report.items import Commands, Compare, Item, Map, Page, Picture, Relief, Section, Sound, Table, Text
+from latentscape.report.style import CATEGORIES, DARK
 from latentscape.signal import audio
 from latentscape.train.loop import Outcome
 from latentscape.train.verdict import Verdict
 
 MAP_CLIPS = 200
+MOST_COLOURS = 16
+WORDS = 24
+"""Most words of a label that colours the map."""
+RELIEF = (36, 54)
+"""Spots of the map that are decoded for its ground: rows, columns."""
+LEAST_RELIEF = 20
+GROUND = "brightness"
+"""The descriptor that lies behind the dots at first."""
 MAP_SECONDS = 4.0
 MAP_IMAGES = 3000
 WALK_SECONDS = 8.0
@@ -37,8 +53,8 @@ COLOURED_BY = ("instrument", "family", "label", "speaker", "digit", "tag", "fold
 """Labels that colour the map, the first that is there."""
 
 
-def chart_of(instrument: Instrument, examples: Examples) -> tuple[LatentMap, list[bool]]:
-    """Return the latent map of training and test items, and which of them are of the test part."""
+def chart_of(instrument: Instrument, examples: Examples) -> tuple[LatentMap, Tensor]:
+    """Return the latent map of training and test items, and the codes of all their frames (or of the images)."""
     if isinstance(examples, SoundExamples):
         return _chart_of_sounds(instrument, examples)
     assert isinstance(examples, ImageExamples)
@@ -50,21 +66,30 @@ def chart_of(instrument: Instrument, examples: Examples) -> tuple[LatentMap, lis
     images = {part: torch.cat([x for x, _ in examples.held(part, 1024, MAP_IMAGES)]) for part in ("train", "test")}
     codes = torch.cat([instrument.encode(images[part]) for part in ("train", "test")])
     labels = _labels(examples.corpus.columns, [row for row, _ in rows])
-    return latent_map(codes, labels, names=[f"image {row}" for row, _ in rows]), [test for _, test in rows]
+    chart = latent_map(codes, labels, names=[f"image {row}" for row, _ in rows])
+    return _laid_out(chart, [test for _, test in rows], {}), codes
 
 
-def _chart_of_sounds(instrument: Instrument, examples: SoundExamples) -> tuple[LatentMap, list[bool]]:
+def _chart_of_sounds(instrument: Instrument, examples: SoundExamples) -> tuple[LatentMap, Tensor]:
     corpus = examples.corpus
     clips = [(clip, part == "test") for part in ("train", "test") for clip in spread_clips(examples, part, MAP_CLIPS)]
     most = round(MAP_SECONDS * corpus.sample_rate)
-    codes = []
+    codes, sounds = [], []
     for clip, _ in clips:
-        wave = torch.from_numpy(corpus.wave(clip, 0, min(clip.frames, most)).copy())
-        codes.append(instrument.encode(wave))
+        wave = corpus.wave(clip, 0, min(clip.frames, most)).copy()
+        codes.append(instrument.encode(torch.from_numpy(wave)))
+        sounds.append(describe_clip(wave, corpus.sample_rate))
     owner = torch.cat([torch.full((len(code),), number) for number, code in enumerate(codes)])
     labels = _labels(corpus.clips.columns, [clip.row for clip, _ in clips])
     chart = latent_map(torch.cat(codes), labels, clip=owner, names=[clip.name for clip, _ in clips])
-    return chart, [test for _, test in clips]
+    descriptors = {name: tuple(sound[name] for sound in sounds) for name in SPECTRAL}
+    return _laid_out(chart, [test for _, test in clips], descriptors), torch.cat(codes)
+
+
+def _laid_out(chart: LatentMap, test: list[bool], descriptors: Mapping[str, tuple[float, ...]]) -> LatentMap:
+    """Return the map with what it knows of its clips, and with their neighbour-preserving places."""
+    neighbours = neighbourhood(chart.clips, chart.project(chart.clips))
+    return replace(chart, test=tuple(test), descriptors=descriptors, neighbours=neighbours)
 
 
 def spread_clips(examples: SoundExamples, part: str, most: int) -> list[Clip]:
@@ -92,9 +117,7 @@ def colouring(chart: LatentMap) -> tuple[str, list[str] | list[float]]:
     return "", ["" for _ in chart.clips]
 
 
-def sound_sections(
-    run: Path, instrument: Instrument, examples: SoundExamples, chart: LatentMap, test: list[bool]
-) -> list[Section]:
+def sound_sections(run: Path, instrument: Instrument, examples: SoundExamples, chart: LatentMap) -> list[Section]:
     """Render walks, a morph, samples and reconstructions into ``sounds/``, draw them, and return their sections."""
     rate = examples.corpus.sample_rate
     heard = spread_clips(examples, "test", 4)
@@ -149,13 +172,12 @@ def sound_sections(
             (*compared, *drawings),
             "Originals of the test part, and what is left of them.",
         ),
-        Section("Latent map", (_map(chart, test, examples),)),
+        Section("Latent map", (_map(instrument, examples),)),
+        axes_section(instrument),
     ]
 
 
-def image_sections(
-    run: Path, instrument: Instrument, examples: Examples, chart: LatentMap, test: list[bool]
-) -> list[Section]:
+def image_sections(run: Path, instrument: Instrument, examples: Examples, chart: LatentMap) -> list[Section]:
     """Draw reconstructions, samples and the plane of the first two axes, and return their sections."""
     x = next(iter(examples.held("test", 12, 12)))[0]
     again = instrument.decode(instrument.encode(x))
@@ -171,7 +193,7 @@ def image_sections(
         Section(heading, (_picture(run, stem, title, pictures.image_grid, grid),))
         for stem, (heading, title, grid) in grids.items()
     ]
-    return [*sections, Section("Latent map", (_map(chart, test, None),))]
+    return [*sections, Section("Latent map", (_map(instrument, None),))]
 
 
 def _plain(images: torch.Tensor) -> np.ndarray:
@@ -194,7 +216,8 @@ def _picture(run: Path, stem: str, title: str, draw, *given) -> Picture:  # noqa
     return Picture(title, light, dark=draw(*given, theme=DARK))
 
 
-def _map(chart: LatentMap, test: list[bool], examples: SoundExamples | None) -> Map:
+def _map(instrument: Instrument, examples: SoundExamples | None) -> Map:
+    chart = instrument.chart
     name, labels = colouring(chart)
     sounds: tuple[Sound | None, ...] = ()
     if examples is not None:
@@ -204,17 +227,107 @@ def _map(chart: LatentMap, test: list[bool], examples: SoundExamples | None) -> 
             Sound(one, examples.corpus.wave(by_name[one], 0, min(by_name[one].frames, rate)).copy(), rate)
             for one in chart.names
         )
-    caption = "Mean codes on the two widest principal axes; hollow dots were not heard in training."
+    flat = chart.project(chart.clips).numpy()
+    kept = chart.neighbours is not None
+    caption = (
+        "Every dot is a sound, beside those that sound alike to the model; hollow dots were not heard in training."
+        if kept
+        else "Mean codes on the two widest principal axes; hollow dots were not heard in training."
+    )
     return Map(
         "where the corpus lies",
-        chart.project(chart.clips).numpy(),
+        chart.places.numpy() if kept else flat,
         chart.names,
         labels,
         name,
-        tuple(test),
+        chart.test,
         sounds,
-        caption,
+        caption if examples is not None else caption.replace("sound,", "item,").replace("that sound alike", "alike"),
+        further_colours(chart, name),
+        reliefs(instrument),
+        {"principal axes": flat} if kept else {},
+        "neighbours together" if kept else "principal axes",
     )
+
+
+def further_colours(chart: LatentMap, first: str) -> dict[str, list[str] | list[float]]:
+    """Return what else can colour the map: descriptors of the sounds, then labels that sort them."""
+    found: dict[str, list[str] | list[float]] = {}
+    for name, values in chart.descriptors.items():
+        if sum(map(math.isfinite, values)) > len(values) / 2:
+            found[_with_unit(name)] = list(values)
+    for name, values in chart.labels.items():
+        numbers = _numbers(values)
+        distinct = len(set(values))
+        if name == first or distinct < 2 or len(found) >= MOST_COLOURS:
+            continue
+        if numbers is not None and distinct > len(CATEGORIES):
+            found[name] = numbers
+        elif distinct <= WORDS:
+            found[name] = [value or "?" for value in values]
+    return found
+
+
+def _numbers(values: Sequence[str]) -> list[float] | None:
+    try:
+        return [float(value) if value else math.nan for value in values]
+    except ValueError:
+        return None
+
+
+def _with_unit(name: str) -> str:
+    return f"{name} ({UNITS[name]})" if UNITS[name] else name
+
+
+def reliefs(instrument: Instrument) -> tuple[Relief, ...]:
+    """Return the descriptors of what the spots of the picture sound like."""
+    chart = instrument.chart
+    if instrument.representation is None or len(chart.clips) < LEAST_RELIEF or instrument.dim < 2:
+        return ()
+    places = chart.places.double()
+    low, high = places.min(0).values, places.max(0).values
+    margin = 0.1 * (high - low).max()
+    low, high = low - margin, high + margin
+    x, y = (torch.linspace(float(a), float(b), count) for a, b, count in zip(low, high, RELIEF[::-1], strict=True))
+    spots = torch.stack((x.expand(len(y), -1), y[:, None].expand(-1, len(x))), -1).flatten(0, 1)
+    values = described(instrument, chart.spot(spots))
+    ends = ((float(low[0]), float(low[1])), (float(high[0]), float(high[1])))
+    return tuple(
+        Relief(_with_unit(name), _smooth(values[name].reshape(len(y), len(x))), *ends)
+        for name in sorted(values, key=lambda name: name != GROUND)
+        if np.isfinite(values[name]).mean() > 0.5
+    )
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Return a grid blurred by a bell of one step, unknown values kept unknown."""
+    known = np.isfinite(values)
+    total, weight = gaussian_filter(np.where(known, values, 0.0), 1.0), gaussian_filter(known.astype(float), 1.0)
+    return np.where(known, total / np.maximum(weight, 1e-9), np.nan)
+
+
+def axes_section(instrument: Instrument) -> Section:
+    """Return the named axes as a table: what each moves, how far, and how much of the corpus it explains."""
+    naming = instrument.naming
+    rows = tuple((axis.name, f"{axis.deviation:.2f}", moved(axis) or "-") for axis in naming.axes)
+    table = Table(
+        f"{len(naming.axes)} {naming.directions} axes",
+        ("axis", "deviation", "what it moves, from two deviations below to two above"),
+        rows,
+        "R2: share of a descriptor's variance over the corpus that the axis alone explains.",
+        numeric=(1,),
+    )
+    items: list[Item] = [table]
+    if naming.descriptors:
+        explained = tuple(
+            (_with_unit(name), f"{one.mean:.4g}", f"{one.deviation:.3g}", f"{one.explained:.2f}")
+            for name, one in naming.descriptors.items()
+        )
+        columns = ("descriptor", "mean", "deviation", "R2 of all axes")
+        items.append(
+            Table("how much of each descriptor the axes explain together", columns, explained, numeric=(1, 2, 3))
+        )
+    return Section("Named axes", tuple(items), "Directions of the corpus, named for what is heard along them.")
 
 
 def compose(

@@ -18,6 +18,8 @@ from torch import Tensor
 
 _ORDER = 8
 _MOST_PANELS = 4096
+_MOST_IN_ALL = 1 << 20
+_AT_ONCE = 1 << 14
 
 
 class Path(ABC):
@@ -32,6 +34,11 @@ class Path(ABC):
     def breaks(self) -> tuple[float, ...]:
         """The times inside (0, 1), ascending, at which the velocity may jump (corners); none for a smooth path."""
         return ()
+
+    @property
+    def panels(self) -> tuple[float, ...]:
+        """The times inside (0, 1), ascending, between which all derivatives are smooth; the breaks are among them."""
+        return self.breaks
 
     @abstractmethod
     def evaluate(self, t: Float[Tensor, " n"]) -> Float[Tensor, "n d"]:
@@ -57,12 +64,12 @@ class Path(ABC):
 
 
 def arc_length(path: Path, tolerance: float = 1e-8) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
-    """Return times (0 to 1, ascending, breaks among them) and the arc length s at each, float64 on the CPU.
+    """Return times (0 to 1, ascending, the path's panels among them) and the arc length s at each, float64 on the CPU.
 
-    Composite Gauss-Legendre quadrature of the speed with 8 points a panel, on panels that never straddle a break; all
-    panels are halved until L changes by less than ``tolerance * L`` (or there are 4,096 panels a piece).
+    Composite Gauss-Legendre quadrature of the speed with 8 points a panel, on panels that never straddle one of the
+    path's own; all are halved until L changes by less than ``tolerance * L`` (or there are 4,096 panels a piece).
     """
-    edges = torch.tensor((0.0, *path.breaks, 1.0), dtype=torch.float64)
+    edges = torch.tensor((0.0, *path.panels, 1.0), dtype=torch.float64)
     panels, before = 2, None
     while True:
         inner = torch.arange(panels, dtype=torch.float64) / panels
@@ -70,13 +77,16 @@ def arc_length(path: Path, tolerance: float = 1e-8) -> tuple[Float[Tensor, " m"]
         times = torch.cat((times, edges[-1:]))
         lengths = torch.cat((times.new_zeros(1), partial_lengths(path, times[:-1], times[1:]).cumsum(0)))
         settled = before is not None and abs(lengths[-1] - before) <= tolerance * lengths[-1]
-        if settled or panels >= _MOST_PANELS:
+        if settled or panels >= _MOST_PANELS or panels * len(edges) > _MOST_IN_ALL:
             return times, lengths
         before, panels = lengths[-1], panels * 2
 
 
 def partial_lengths(path: Path, low: Float[Tensor, " m"], high: Float[Tensor, " m"]) -> Float[Tensor, " m"]:
     """Return the arc length between each pair of times, by one Gauss-Legendre panel of 8 points each."""
+    if len(low) > _AT_ONCE:  # a path of many points would take gigabytes
+        parts = zip(low.split(_AT_ONCE), high.split(_AT_ONCE), strict=True)
+        return torch.cat([partial_lengths(path, *part) for part in parts])
     nodes, weights = (value.to(low) for value in _gauss_legendre())
     middle, half = (low + high) / 2, (high - low) / 2
     times = middle[:, None] + half[:, None] * nodes

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentscape.core.errors import UsageError
+from latentscape.geometry.closed import Line
 from latentscape.geometry.path import Path, arc_length, partial_lengths
-from latentscape.geometry.paths import Line
 
 _STEPS = 60
 _SOLVED = 1e-13
@@ -96,13 +96,17 @@ class Joined(Path):
     @property
     def breaks(self) -> tuple[float, ...]:
         """The joins, and the corners of each path."""
+        return self._outward([path.breaks for path in self.paths])
+
+    @property
+    def panels(self) -> tuple[float, ...]:
+        """The joins, and the panels of each path."""
+        return self._outward([path.panels for path in self.paths])
+
+    def _outward(self, times: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
         edges = self._edges.tolist()
-        inner = [
-            low + share * (high - low)
-            for path, low, high in zip(self.paths, edges, edges[1:], strict=False)
-            for share in (*path.breaks, 1.0)
-        ]
-        return tuple(inner[:-1])
+        ends = zip(times, edges, edges[1:], strict=False)
+        return tuple(low + share * (high - low) for inner, low, high in ends for share in (*inner, 1.0))[:-1]
 
     def evaluate(self, t: Float[Tensor, " n"]) -> Float[Tensor, "n d"]:
         """Return the points at times ``t``."""
@@ -125,7 +129,10 @@ class Joined(Path):
 
 
 def travel(path: Path, tolerance: float = 1e-8) -> Path:
-    """Return the same curve travelled at constant speed; a path that is steady or stays is returned as it is."""
+    """Return the same curve travelled at constant speed; a path that is steady or stays is returned as it is.
+
+    :func:`latentscape.geometry.pace.retimed` does so in other distances, and gives a record.
+    """
     return path if isinstance(path, Travel) or not path.length(tolerance) > 0 else Travel(path, tolerance)
 
 
@@ -134,7 +141,7 @@ def resample(path: Path, n: int) -> Float[Tensor, "n d"]:
     return travel(path).evaluate(torch.linspace(0, 1, n))
 
 
-def join(paths: Sequence[Path], durations: Sequence[float] | None = None) -> Path:
+def join(paths: Sequence[Path], durations: Sequence[float] | None = None, *, loop: bool = False) -> Path:
     """Return the paths one after the other, without jumps: a straight line bridges every gap.
 
     Args:
@@ -142,6 +149,7 @@ def join(paths: Sequence[Path], durations: Sequence[float] | None = None) -> Pat
         durations: time given to each path, any unit; a bridge then takes the mean of its two neighbours' time for
             their joint length. Default: each path and bridge takes time in proportion to its length, so that the mean
             speed is one throughout.
+        loop: whether another bridge leads from the end back to the beginning.
 
     Raises:
         UsageError: no path, different widths, or durations that don't fit.
@@ -161,6 +169,8 @@ def join(paths: Sequence[Path], durations: Sequence[float] | None = None) -> Pat
         if pieces:
             pieces.append(_bridge(pieces[-1][0], path, pace))
         pieces.append((path, duration))
+    if loop:
+        pieces.append(_bridge(paths[-1], paths[0], pace))
     kept = [(path, duration) for path, duration in pieces if duration > 0]
     return Joined([path for path, _ in kept], [duration for _, duration in kept])
 

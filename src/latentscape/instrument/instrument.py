@@ -24,10 +24,12 @@ from latentscape.core.errors import DataError, UsageError
 from latentscape.core.random import seeded
 from latentscape.dist.conditional import Context, Latents, point
 from latentscape.geometry.path import Path
-from latentscape.geometry.paths import ClosedPath, slerp
+from latentscape.geometry.paths import PathRecord
+from latentscape.instrument.axes import NamedAxis, Naming, name_axes
 from latentscape.instrument.labels import Labels, context_of
 from latentscape.instrument.map import LatentMap, latent_map
-from latentscape.instrument.stream import blocks_of, live_sound, whole_sound
+from latentscape.instrument.morphs import morphed
+from latentscape.instrument.stream import blocks_of, whole_sound
 from latentscape.instrument.walks import walk
 from latentscape.instrument.windows import Joiner, count_windows, cut
 from latentscape.models.bounds import evaluating
@@ -54,6 +56,7 @@ class Instrument:
         chart: the latent map; ``None`` makes one of codes drawn from the prior.
         config: the run's whole configuration, for those who ask.
         name: of the run.
+        naming: the named axes; ``None`` finds principal ones when they are asked for.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Instrument:
         chart: LatentMap | None = None,
         config: Mapping[str, Any] = {},
         name: str = "",
+        naming: Naming | None = None,
     ) -> None:
         self.model = model
         self.representation = representation
@@ -75,6 +79,7 @@ class Instrument:
         self.dim = sum(math.prod(shape) for shape in model.latent_shapes)
         self.step = min(window.hop, max(1, window.length // 2))
         self._chart = chart
+        self._naming = naming
 
     @classmethod
     def load(cls, run: File | str, device: str = "auto") -> "Instrument":
@@ -94,6 +99,16 @@ class Instrument:
         """The latent map: of the corpus, or else of codes drawn from the prior."""
         return self._chart or latent_map(self._draw(_PRIOR_CODES, None, 0, 1.0))
 
+    @cached_property
+    def naming(self) -> Naming:
+        """The named axes with all that is known of them: as the run holds them, or else found now."""
+        return self._naming or name_axes(self)
+
+    @property
+    def axes(self) -> tuple[NamedAxis, ...]:
+        """The named axes, by falling deviation."""
+        return self.naming.axes
+
     @property
     def centre(self) -> Float[Tensor, " d"]:
         """The mean code of the corpus."""
@@ -105,9 +120,9 @@ class Instrument:
             raise UsageError(f"axis {axis} does not exist, expected 0 to {self.dim - 1}")
         return float(self.chart.low[axis]), float(self.chart.high[axis])
 
-    def walk(self, kind: str, **options: Any) -> ClosedPath:
-        """Return a path through the middle of the corpus; see :func:`latentscape.instrument.walks.walk`."""
-        return walk(self.chart, kind, **options)
+    def walk(self, kind: str, **options: Any) -> PathRecord:
+        """Return a path through the corpus; see :func:`latentscape.instrument.walks.walk`."""
+        return walk(self, kind, **options)
 
     # sound or arrays -> points
 
@@ -126,7 +141,7 @@ class Instrument:
         codes = []
         with evaluating(self.model):
             for rows in x.split(self._rows_at_once()):
-                latents = self.model.encode(rows.to(self.device), self._context(labels, len(rows)))
+                latents = self.model.encode(rows.to(self.device), self.context(labels, len(rows)))
                 codes.append(self._pack(latents).cpu())
         return torch.cat(codes)
 
@@ -156,6 +171,11 @@ class Instrument:
             return torch.cat(list(self._events(lambda low, high: z[low:high], len(z), labels))).cpu()
         return torch.cat(list(self._features(lambda low, high: z[low:high], len(z), labels)), 1).cpu()
 
+    def events(self, z: Float[Tensor, "m d"], labels: Labels | None = None) -> Iterator[Num[Tensor, "b ..."]]:
+        """Yield the means of p(x | z) as the model gives them, a bounded number at a time, on its device."""
+        self._check_points(z)
+        return self._events(lambda low, high: z[low:high], len(z), labels)
+
     def render(
         self,
         points: Path | Float[Tensor, "m d"],
@@ -180,9 +200,10 @@ class Instrument:
         """
         sound = self._sound()
         samples, source = self._plan(points, seconds)
-        features = self._track(samples, source, labels)
-        stream = live_sound if quality == "live" and sound.live() is not None else None
-        waves = stream(sound, features, samples) if stream else whole_sound(sound, features, samples, quality)
+        if quality == "live" and sound.live() is not None:
+            waves = self._live(samples, source, labels)
+        else:
+            waves = whole_sound(sound, self._track(samples, source, labels), samples, quality)
         return torch.cat(list(waves), -1)
 
     def blocks(
@@ -195,8 +216,7 @@ class Instrument:
         """
         if block < 1:
             raise UsageError(f"got a block of {block} samples, expected at least 1")
-        samples, source = self._plan(points, seconds)
-        return blocks_of(live_sound(self._sound(), self._track(samples, source, labels), samples), block)
+        return blocks_of(self._live(*self._plan(points, seconds), labels), block)
 
     def reconstruct(
         self, wave: Float[Tensor, "c n"], *, quality: Quality = "best", labels: Labels | None = None
@@ -240,7 +260,8 @@ class Instrument:
         b: Float[Tensor, "c m"],
         seconds: float | None = None,
         *,
-        kind: Literal["line", "sphere"] = "line",
+        kind: str = "line",
+        speed: str = "time",
         between: Literal["frames", "means"] = "frames",
         weight: float | None = None,
         quality: Quality = "best",
@@ -252,7 +273,9 @@ class Instrument:
             a: the sound it begins as.
             b: the sound it ends as.
             seconds: s; default: the longer of the two.
-            kind: mix codes along lines, or along great circles about the mean code of the corpus.
+            kind: line, sphere (great circles about the mean code of the corpus) or geodesic (of the mean codes); see
+                :func:`latentscape.instrument.morphs.morphed`.
+            speed: time, latent, feature or perceived: what the way between the means is at constant speed in.
             between: ``frames`` stretches both to the same time and mixes them point by point, so that the courses of
                 both are heard; ``means`` goes from the mean code of one to that of the other.
             weight: of ``b``, 0 to 1; default: it goes from 0 to 1 with time.
@@ -265,11 +288,7 @@ class Instrument:
             codes = [code.mean(0, keepdim=True) for code in codes]
         count = max(2, *(len(code) for code in codes))
         first, second = (stretch(code, count) for code in codes)
-        share = torch.linspace(0, 1, count) if weight is None else torch.full((count,), float(weight))
-        if kind == "line":
-            mixed = torch.lerp(first, second, share[:, None])
-        else:
-            mixed = self.centre + slerp(first - self.centre, second - self.centre, share)
+        mixed = morphed(self, first, second, kind, weight=weight, speed=speed, labels=labels)
         return self.render(mixed, longer if seconds is None else seconds, quality=quality, labels=labels)
 
     def grid(self, rows: int, columns: int, *, reach: float = 2.0, labels: Labels | None = None) -> Num[Tensor, "..."]:
@@ -322,23 +341,32 @@ class Instrument:
 
         return samples, source
 
+    def _live(self, samples: int, source: Callable[[int], Callable], labels: Labels | None) -> Iterator[Tensor]:
+        from latentscape.instrument.voice import Voice
+
+        voice, count = Voice(self, labels), self._count(samples)
+        points, size = source(count), self._rows_at_once()
+        return voice.play((points(low, min(count, low + size)) for low in range(0, count, size)), samples)
+
+    def _count(self, samples: int) -> int:
+        return count_windows(self._sound().frames(samples), self.window.length, self.step)
+
     def _track(self, samples: int, source: Callable[[int], Callable], labels: Labels | None) -> Iterator[Tensor]:
-        count = count_windows(self._sound().frames(samples), self.window.length, self.step)
+        count = self._count(samples)
         return self._features(source(count), count, labels)
 
     def _features(self, source: Callable[[int, int], Tensor], count: int, labels: Labels | None) -> Iterator[Tensor]:
         """Yield joined features ``[f, t]``, a bounded number of frames at a time."""
-        sound = self._sound()
         joiner = Joiner(self.window.length, self.step)
         for events in self._events(source, count, labels):
-            yield self._legal(joiner.push(events.float()), sound)
+            yield self.legal(joiner.push(events.float()))
         rest = joiner.flush()
         if rest is not None:
-            yield self._legal(rest, sound)
+            yield self.legal(rest)
 
-    @staticmethod
-    def _legal(features: Tensor, sound: Representation) -> Tensor:
+    def legal(self, features: Tensor) -> Tensor:
         """Return features that the representation can have: codes are whole, levels not under the floor."""
+        sound = self._sound()
         if sound.dtype == torch.int64:
             return features.round().long()
         return features if sound.floor is None else features.clamp_min(sound.floor)
@@ -346,18 +374,19 @@ class Instrument:
     def _events(self, source: Callable[[int, int], Tensor], count: int, labels: Labels | None) -> Iterator[Tensor]:
         """Yield the means of p(x | z), ``[rows, *event]``, a bounded number of values at a time."""
         size = self._rows_at_once()
-        context = self._context(labels, 1)
+        context = self.context(labels, 1)
         for low in range(0, count, size):
             z = source(low, min(count, low + size)).to(self.device, torch.float32)
             told = {name: value.expand(len(z)) for name, value in context.items()}
             with evaluating(self.model):
-                events = point(self.model.decode(self._unpack(z), told))
+                events = point(self.model.decode(self.unpack(z), told))
             yield events
 
     def _rows_at_once(self) -> int:
         return max(1, _VALUES_AT_ONCE // max(self.dim, math.prod(self.model.event_shape)))
 
-    def _context(self, labels: Labels | None, rows: int) -> Context:
+    def context(self, labels: Labels | None, rows: int) -> Context:
+        """Return labels as codes for ``rows`` items; those not given are unknown."""
         return context_of(labels, self.vocabulary, rows, self.device)
 
     def _draw(self, n: int, labels: Labels | None, seed: int, temperature: float) -> Tensor:
@@ -365,13 +394,14 @@ class Instrument:
             raise UsageError(f"got {n} samples, expected at least 1")
         warmth = [temperature] * len(self.model.latent_shapes) if temperature != 1 else []
         with evaluating(self.model), seeded("sample", seed, device=self.device):
-            latents = self.model.generate(n, self._context(labels, n), temperature=warmth)
+            latents = self.model.generate(n, self.context(labels, n), temperature=warmth)
         return self._pack(latents).cpu()
 
     def _pack(self, latents: Latents) -> Tensor:
         return torch.cat([z.flatten(1) for z in latents], 1)
 
-    def _unpack(self, z: Tensor) -> Latents:
+    def unpack(self, z: Float[Tensor, "m d"]) -> Latents:
+        """Return packed points as the model's layers."""
         shapes = self.model.latent_shapes
         parts = z.split([math.prod(shape) for shape in shapes], 1)
         return tuple(part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True))

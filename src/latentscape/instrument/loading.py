@@ -2,20 +2,39 @@
 
 Read are ``run.json`` (``format``, and ``event_shape`` where the run is of images), ``config.json`` (the keys of a
 :class:`latentscape.registry.SpaceConfig`, others are kept and not looked at), ``weights.safetensors``, ``labels.json``
-(the vocabulary ``{label: [values]}``; may be absent) and the latent map (may be absent).
+(the vocabulary ``{label: [values]}``; may be absent), the latent map and the named axes (may be absent).
 """
 
 import math
+from dataclasses import dataclass
 from pathlib import Path as File
+from typing import Any
 
 import torch
 
 from latentscape.core.config import parse
 from latentscape.core.errors import ConfigError, LatentscapeError, StorageError, UsageError
 from latentscape.core.storage import load_object, load_tensors, load_weights
+from latentscape.instrument.axes import FILE as AXES
+from latentscape.instrument.axes import Naming
 from latentscape.instrument.instrument import FORMAT, Instrument
 from latentscape.instrument.map import LatentMap
-from latentscape.registry import SpaceConfig, build_model, build_representation
+from latentscape.instrument.waves import Waves
+from latentscape.models.autoregressive import Autoregressive, AutoregressiveConfig
+from latentscape.models.model import LatentModel, Model
+from latentscape.registry import SpaceConfig, Window, build_model, build_representation
+from latentscape.signal.representation import Representation
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """What every run holds."""
+
+    model: Model
+    representation: Representation | None
+    window: Window
+    vocabulary: dict[str, tuple[str, ...]]
+    config: dict[str, Any]
 
 
 def load(run: File | str, device: str = "auto") -> Instrument:
@@ -27,9 +46,49 @@ def load(run: File | str, device: str = "auto") -> Instrument:
 
     Raises:
         StorageError: a file is missing, damaged, of another shape or of a newer format.
-        UsageError: the device is not there.
+        UsageError: the device is not there, or the model has no latent space.
     """
     run = File(run)
+    opened = _open(run, device)
+    model = opened.model
+    if not isinstance(model, LatentModel):
+        raise UsageError(
+            f"{run} holds a model without a latent space; `sample`, `evaluate` and `info` are what it offers"
+        )
+    chart = LatentMap.load(run) if (run / "map.json").exists() else None
+    if chart is not None and chart.dim != sum(math.prod(shape) for shape in model.latent_shapes):
+        raise StorageError(
+            f"{run / 'map.safetensors'} has {chart.dim} dimensions, the model others; it is of another run"
+        )
+    naming = Naming.load(run) if (run / AXES).exists() else None
+    if naming is not None and len(naming.mean) != sum(math.prod(shape) for shape in model.latent_shapes):
+        raise StorageError(f"{run / AXES} has {len(naming.mean)} dimensions, the model others; it is of another run")
+    return Instrument(
+        model, opened.representation, opened.window, opened.vocabulary, chart, opened.config, run.name, naming
+    )
+
+
+def load_waves(run: File | str, device: str = "auto") -> Waves | None:
+    """Return the model of waves of a run folder, or ``None`` where it holds a model with a latent space.
+
+    Raises:
+        StorageError: as :func:`load`.
+    """
+    run = File(run)
+    if (run / "config.json").exists() and _kind(run) != AutoregressiveConfig().kind:
+        return None
+    opened = _open(run, device)
+    assert isinstance(opened.model, Autoregressive)
+    assert opened.representation is not None
+    return Waves(opened.model, opened.representation, opened.vocabulary, opened.config, run.name)
+
+
+def _kind(run: File) -> str | None:
+    model = load_object(run / "config.json").get("model")
+    return model.get("kind") if isinstance(model, dict) else None
+
+
+def _open(run: File, device: str) -> _Opened:
     if not run.is_dir():
         raise StorageError(f"{run} is not a run folder: there is no such folder")
     about = load_object(run / "run.json")
@@ -60,13 +119,8 @@ def load(run: File | str, device: str = "auto") -> Instrument:
         raise StorageError(f"{path} does not describe a model of this run: {error}") from error
     weights = run / "weights.safetensors"
     load_weights(model, load_tensors(weights), weights)
-    chart = LatentMap.load(run) if (run / "map.json").exists() else None
-    if chart is not None and chart.dim != sum(math.prod(shape) for shape in model.latent_shapes):
-        raise StorageError(
-            f"{run / 'map.safetensors'} has {chart.dim} dimensions, the model others; it is of another run"
-        )
     model = model.to(pick_device(device)).eval()
-    return Instrument(model, representation, space.window, vocabulary, chart, config, run.name)
+    return _Opened(model, representation, space.window, vocabulary, config)
 
 
 def pick_device(name: str) -> torch.device:

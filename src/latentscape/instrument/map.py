@@ -3,12 +3,16 @@ r"""The latent map: where the corpus lies in latent space.
 Letters: n codes, d latent width, k principal axes, mu mean, V axes ``[k, d]`` (orthonormal rows), sigma deviations.
 
 Principal component analysis of the codes z of the corpus: :math:`y = V (z - \mu)`, axes ordered by variance, each with
-its largest component positive. The first two are the picture; all of them say how far a walk may go.
+its largest component positive. All of them say how far a walk may go; the first two are the principal picture. A second
+picture keeps neighbours (:mod:`latentscape.instrument.neighbourhood`): :meth:`LatentMap.place` and
+:meth:`LatentMap.spot` go by it where it is there, and by the principal plane where not, as in runs made before it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as File
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +21,7 @@ from torch import Tensor
 
 from latentscape.core.errors import DataError, StorageError
 from latentscape.core.storage import load_object, load_tensors, save_json, save_tensors
+from latentscape.instrument.neighbourhood import Neighbourhood
 
 FORMAT = 1
 MOST_AXES = 64
@@ -37,6 +42,10 @@ class LatentMap:
         clips: mean code of every clip, ``[clips, d]``.
         names: of the clips.
         labels: label -> its value for every clip.
+        test: for every clip whether training has not seen it; empty where that is not known.
+        descriptors: descriptor -> its value for every clip's sound, NaN where it has none (see
+            :mod:`latentscape.measure.spectral`); empty for images.
+        neighbours: the neighbour-preserving map of the clips.
     """
 
     mean: Float[Tensor, " d"]
@@ -48,6 +57,14 @@ class LatentMap:
     clips: Float[Tensor, "clips d"]
     names: tuple[str, ...] = ()
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    test: tuple[bool, ...] = ()
+    descriptors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    neighbours: Neighbourhood | None = None
+
+    @property
+    def places(self) -> Float[Tensor, "clips 2"]:
+        """Where the clips lie on the picture: the neighbour-preserving one, or else the principal plane."""
+        return self.place(self.clips) if self.neighbours is None else self.neighbours.places
 
     @property
     def dim(self) -> int:
@@ -62,11 +79,36 @@ class LatentMap:
         """Return the latent points with those coordinates, on the mean in all others."""
         return self.mean + y.to(self.mean) @ self.axes[: y.shape[1]]
 
+    def place(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n 2"]:
+        """Return where codes lie on the picture."""
+        if self.neighbours is not None:
+            return self.neighbours.place(z.to(self.mean))
+        flat = self.project(z)
+        return torch.nn.functional.pad(flat, (0, 2 - flat.shape[1]))
+
+    def spot(self, places: Float[Tensor, "n 2"]) -> Float[Tensor, "n d"]:
+        """Return the codes of spots of the picture: exact at the dots where it keeps neighbours."""
+        if self.neighbours is not None:
+            return self.neighbours.lift(places.to(self.mean))
+        return self.lift(places[:, : len(self.axes)])
+
     def save(self, run: File) -> None:
         """Write ``map.safetensors`` and ``map.json`` into a run folder."""
-        save_tensors(run / "map.safetensors", {name: getattr(self, name) for name in _TENSORS})
-        labels = {name: list(values) for name, values in self.labels.items()}
-        save_json(run / "map.json", {"format": FORMAT, "names": list(self.names), "labels": labels})
+        tensors = {name: getattr(self, name) for name in _TENSORS}
+        if self.neighbours is not None:
+            tensors[_PLACES] = self.neighbours.places
+        save_tensors(run / "map.safetensors", tensors)
+        about = {
+            "format": FORMAT,
+            "names": list(self.names),
+            "labels": {name: list(values) for name, values in self.labels.items()},
+            "test": list(self.test),
+            "descriptors": {
+                name: [value if math.isfinite(value) else None for value in values]
+                for name, values in self.descriptors.items()
+            },
+        }
+        save_json(run / "map.json", about)
 
     @classmethod
     def load(cls, run: File) -> "LatentMap":
@@ -84,15 +126,30 @@ class LatentMap:
             )
         if missing := sorted(set(_TENSORS) - set(tensors)):
             raise StorageError(f"{run / 'map.safetensors'} is damaged: '{missing[0]}' is missing")
-        names, labels = about.get("names", []), about.get("labels", {})
-        for column in (names, *labels.values()):
-            if len(column) not in (0, len(tensors["clips"])):
-                raise StorageError(f"{path} lists {len(column)} clips, but map.safetensors {len(tensors['clips'])}")
-        fields = {name: tensors[name] for name in _TENSORS}
-        return cls(**fields, names=tuple(names), labels={name: tuple(values) for name, values in labels.items()})
+        names, labels, test = about.get("names", []), about.get("labels", {}), about.get("test", [])
+        descriptors = about.get("descriptors", {})
+        clips = tensors["clips"]
+        for column in (names, test, *labels.values(), *descriptors.values()):
+            if len(column) not in (0, len(clips)):
+                raise StorageError(f"{path} lists {len(column)} clips, but map.safetensors {len(clips)}")
+        places = tensors.get(_PLACES)
+        if places is not None and places.shape != (len(clips), 2):
+            raise StorageError(f"{run / 'map.safetensors'} has {list(places.shape)} places for {len(clips)} clips")
+        return cls(
+            **{name: tensors[name] for name in _TENSORS},
+            names=tuple(names),
+            labels={name: tuple(values) for name, values in labels.items()},
+            test=tuple(bool(value) for value in test),
+            descriptors={
+                name: tuple(math.nan if value is None else float(value) for value in values)
+                for name, values in descriptors.items()
+            },
+            neighbours=None if places is None else Neighbourhood(clips, places),
+        )
 
 
 _TENSORS = ("mean", "deviation", "low", "high", "axes", "spread", "clips")
+_PLACES = "places"
 
 
 def latent_map(
@@ -142,4 +199,5 @@ def latent_map(
         "clips": sums / items[:, None].clamp_min(1),
     }
     columns = {name: tuple(values) for name, values in labels.items()}
-    return LatentMap(**{name: tensor.float() for name, tensor in tensors.items()}, names=tuple(names), labels=columns)
+    fields: dict[str, Any] = {name: tensor.float() for name, tensor in tensors.items()}
+    return LatentMap(**fields, names=tuple(names), labels=columns)

@@ -1,4 +1,4 @@
-"""Sound from features that arrive piece by piece: live, or at best quality in long segments; memory stays bounded.
+"""Sound from features that arrive piece by piece, in long segments; memory stays bounded.
 
 Letters: f features a frame, t frames, c channels, n samples, rho correlation of two sounds where they overlap.
 """
@@ -8,30 +8,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from latentscape.core.errors import UsageError
 from latentscape.signal.representation import Quality, Representation
 
 SEGMENT_SECONDS = 60.0
 MARGIN_SECONDS = 2.0
 FADE_SECONDS = 0.1
-
-
-def live_sound(representation: Representation, features: Iterator[Tensor], samples: int) -> Iterator[Tensor]:
-    """Yield sound ``[c, n]`` as it is settled, ``samples`` in all, by the causal synthesiser; features are ``[f, t]``.
-
-    Raises:
-        UsageError: the representation can only be turned back as a whole.
-    """
-    live = representation.live()
-    if live is None:
-        raise UsageError(f"{type(representation).__name__} needs the whole sound and can't be played live; use render")
-    state = live.initial(1)
-    left = samples
-    for piece in features:
-        wave, state = live.push(piece.cpu()[None], state)
-        yield wave[0, :, :left]
-        left -= min(left, wave.shape[-1])
-    yield live.flush(state)[0, :, :left]
 
 
 def whole_sound(

@@ -1,55 +1,92 @@
-"""Walks that stay where the corpus is: default paths from the statistics of its latent map.
+"""Walks that stay where the corpus is: default paths from the statistics of its latent map, and paths through sounds.
 
 Lengths are in standard deviations of the corpus's own codes (``reach``), about their mean. Axes are, unless told, the
-principal ones; numbers name latent coordinates.
+principal ones; numbers name latent coordinates, words the run's named axes.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from latentscape.core.errors import UsageError, nearest
 from latentscape.core.random import numpy_stream
-from latentscape.geometry.paths import Axis, ClosedPath, path_from_json
+from latentscape.geometry.pace import retimed
+from latentscape.geometry.paths import Axis, Moved, PathRecord, Recorded, path_from_json
+from latentscape.geometry.paths import Sequence as PathSequence
+from latentscape.geometry.record import MOST_POINTS
+from latentscape.instrument.labels import Labels
 from latentscape.instrument.map import LatentMap
+from latentscape.instrument.perceived import perceived
 
-KINDS = ("line", "sphere", "traversal", "grid", "diagonal", "circle", "spiral", "random_walk")
+if TYPE_CHECKING:
+    from latentscape.instrument.instrument import Instrument
+
+ABOUT = ("traversal", "grid", "diagonal", "circle", "spiral", "lissajous", "random_walk", "drift")
+"""Kinds that go about the middle of the corpus."""
+THROUGH = {"line": 2, "sphere": 2, "geodesic": 2, "spline": 5, "triangle": 3}
+"""Kinds that go through given points, and how many are drawn where none is given."""
+KINDS = (*ABOUT, *THROUGH)
+SPEEDS = ("time", "latent", "feature", "perceived")
 
 
 def walk(
-    chart: LatentMap, kind: str, *, axes: Sequence[int] | None = None, reach: float = 2.0, **options: Any
-) -> ClosedPath:
-    """Return a path of some kind through the middle of the corpus.
+    instrument: "Instrument",
+    kind: str,
+    *,
+    axes: Sequence[int | str] | None = None,
+    through: Float[Tensor, "k d"] | None = None,
+    reach: float = 2.0,
+    **options: Any,
+) -> PathRecord:
+    """Return a path of some kind through the corpus.
 
-    * line, sphere: between the mean codes of two clips, drawn by ``seed`` (default 0)
     * traversal: along one axis, ``reach`` deviations to either side
-    * grid, circle, spiral: in the plane of two axes
+    * grid, circle, spiral, lissajous: in the plane of two axes (lissajous: of any number of them)
     * diagonal: all coordinates (or ``axes``) together, from low to high
-    * random_walk: over all principal axes (or ``axes``), each at its own deviation times ``reach / 2``
+    * random_walk, drift: over all principal axes (or ``axes``), each at its own deviation times ``reach / 2``
+    * line, sphere, geodesic: from point to point; spline: smoothly through them; triangle: geodesics through three and
+      back. The points are mean codes of clips drawn by ``seed`` (default 0), or those given.
 
     Args:
-        chart: the latent map.
+        instrument: with its latent map.
         kind: one of the above.
-        axes: numbers of latent coordinates, as many as the kind needs.
+        axes: numbers of latent coordinates or names of axes, as many as the kind needs.
+        through: points, for kinds that go through some.
         reach: standard deviations.
-        **options: any field of the path's record, laid over the defaults (``turns=3``, ``seed=1``, ``rows=4`` ...).
+        **options: any field of the path's record, laid over the defaults (``turns=3``, ``seed=1``, ``rows=4`` ...); for
+            geodesics those of :func:`latentscape.instrument.geodesics.geodesic`.
 
     Raises:
-        UsageError: the kind is not known, or the number of axes does not fit it.
+        UsageError: the kind or an axis is not known, or the number of axes or points does not fit it.
         ConfigError: an option is not known (the nearest is named) or does not fit.
     """
+    kind = kind.replace("-", "_")
     if kind not in KINDS:
         raise UsageError(f"walk '{kind}' is not known{nearest(kind, KINDS)}")
+    if kind in THROUGH:
+        if axes is not None:
+            raise UsageError(f"a {kind} goes through points, but got axes {list(axes)}")
+        points = _drawn(instrument.chart, THROUGH[kind], options.pop("seed", 0)) if through is None else through
+        return _through(instrument, kind, points, options)
+    if through is not None:
+        raise UsageError(f"a {kind} goes through no given points; {', '.join(THROUGH)} do")
+    return _about(instrument, kind, axes, reach, options)
+
+
+def _about(
+    instrument: "Instrument", kind: str, axes: Sequence[int | str] | None, reach: float, options: dict[str, Any]
+) -> PathRecord:
+    chart = instrument.chart
     needed = {"traversal": 1, "grid": 2, "circle": 2, "spiral": 2}.get(kind)
     if axes is not None and (needed or len(axes)) != len(axes):
         raise UsageError(f"a {kind} got axes {list(axes)}, expected {needed}")
-    if kind in ("line", "sphere"):
-        if axes is not None:
-            raise UsageError(f"a {kind} goes between two points, but got axes {list(axes)}")
-        values = _ends(chart, reach, options.pop("seed", 0))
-        return path_from_json({"kind": kind} | values | options)
-    chosen, sizes = _axes(chart, axes, needed, coordinates=kind == "diagonal")
+    if kind == "lissajous" and axes is None:
+        needed = len(options.get("frequencies", (3, 2)))
+    chosen, sizes = _axes(instrument, axes, needed, coordinates=kind == "diagonal")
     if needed and len(chosen) < needed:
         raise UsageError(f"a {kind} needs {needed} axes, but the latent space has {chart.dim}")
     far = [reach * size for size in sizes]
@@ -60,32 +97,110 @@ def walk(
             values |= {"axis": chosen[0], "low": near[0], "high": far[0]}
         case "grid" | "diagonal":
             values |= {"axes": chosen, "low": near, "high": far}
-        case "circle":
+        case "circle" | "lissajous":
             values |= {"axes": chosen, "radius": far}
         case "spiral":
             values |= {"axes": chosen, "outer": far}
-        case "random_walk":
+        case "random_walk" | "drift":
             values |= {"axes": chosen, "scale": [size / 2 for size in far]}
-    return path_from_json(values | options)
+    return path_from_json({**values, **options})
 
 
 def _axes(
-    chart: LatentMap, axes: Sequence[int] | None, count: int | None, coordinates: bool
+    instrument: "Instrument", axes: Sequence[int | str] | None, count: int | None, coordinates: bool
 ) -> tuple[list[Axis], list[float]]:
     """Return axes and the corpus's deviation along each."""
+    chart = instrument.chart
     if axes is None and not coordinates:
         return [tuple(axis) for axis in chart.axes[:count].tolist()], chart.spread[:count].tolist()
-    numbers = list(range(chart.dim)) if axes is None else list(axes)
-    for number in numbers:
-        if not 0 <= number < chart.dim:
-            raise UsageError(f"axis {number} does not exist, expected 0 to {chart.dim - 1}")
-    return [*numbers], [float(chart.deviation[number]) for number in numbers]
+    pairs = [_axis(instrument, axis) for axis in (range(chart.dim) if axes is None else axes)]
+    return [axis for axis, _ in pairs], [size for _, size in pairs]
 
 
-def _ends(chart: LatentMap, reach: float, seed: int) -> dict[str, Any]:
-    if len(chart.clips) > 1:
-        a, b = chart.clips[torch.from_numpy(numpy_stream(seed, "ends").permutation(len(chart.clips))[:2])]
-    else:
-        step = reach * chart.spread[0] * chart.axes[0]
-        a, b = chart.mean - step, chart.mean + step
-    return {"a": a.tolist(), "b": b.tolist()}
+def _axis(instrument: "Instrument", axis: int | str) -> tuple[Axis, float]:
+    chart = instrument.chart
+    if isinstance(axis, str):
+        named = {one.name: one for one in instrument.axes}
+        if axis not in named:
+            raise UsageError(f"axis '{axis}' is not known{nearest(axis, named)}")
+        return tuple(named[axis].direction), named[axis].deviation
+    if not 0 <= axis < chart.dim:
+        raise UsageError(f"axis {axis} does not exist, expected 0 to {chart.dim - 1}")
+    return axis, float(chart.deviation[axis])
+
+
+def _drawn(chart: LatentMap, count: int, seed: int) -> Float[Tensor, "k d"]:
+    """Return mean codes of clips; where there are too few, points drawn about the middle."""
+    stream = numpy_stream(seed, "ends")
+    if len(chart.clips) >= count:
+        return chart.clips[torch.from_numpy(stream.permutation(len(chart.clips))[:count])]
+    return chart.lift(torch.from_numpy(stream.standard_normal((count, len(chart.spread)))).float() * chart.spread)
+
+
+def _through(instrument: "Instrument", kind: str, points: Float[Tensor, "k d"], options: dict[str, Any]) -> PathRecord:
+    few = 3 if kind == "triangle" else 2
+    if len(points) < few or (kind == "triangle" and len(points) > 3):
+        raise UsageError(f"a {kind} got {len(points)} points, expected {few}{'' if kind == 'triangle' else ' or more'}")
+    if kind == "spline":
+        return path_from_json({"kind": kind, "points": points.tolist(), **options})
+    ends = [*points, points[0]] if kind == "triangle" else [*points]
+    legs = [leg(instrument, kind, a, b, options) for a, b in pairwise(ends)]
+    return legs[0] if len(legs) == 1 else PathSequence(paths=tuple(legs))
+
+
+def leg(
+    instrument: "Instrument", kind: str, a: Float[Tensor, " d"], b: Float[Tensor, " d"], options: Mapping[str, Any] = {}
+) -> PathRecord:
+    """Return the line, sphere or (any other kind) geodesic from one point to another."""
+    if kind in ("line", "sphere"):
+        return path_from_json({"kind": kind, "a": a.tolist(), "b": b.tolist(), **options})
+    from latentscape.instrument.geodesics import geodesic
+
+    return geodesic(instrument, a, b, **options)
+
+
+def recorded(
+    instrument: "Instrument", wave: Float[Tensor, "c n"], labels: Labels | None = None, name: str = ""
+) -> Recorded:
+    """Return the course of a sound through the latent space; rendered in its own time, it is heard again.
+
+    Raises:
+        UsageError: the sound is too long to be a path.
+    """
+    codes = instrument.encode(wave, labels)
+    if len(codes) > MOST_POINTS:
+        raise UsageError(f"a sound of {len(codes):,} windows is too long for a path, expected at most {MOST_POINTS:,}")
+    rate = instrument.representation.sample_rate if instrument.representation else wave.shape[1]
+    return Recorded(points=codes.tolist(), seconds=wave.shape[1] / rate, name=name)
+
+
+def carried(path: Recorded, onto: Recorded) -> Moved:
+    """Return the course of one sound carried to another: moved by the offset between their mean codes."""
+    return Moved(path=path, by=(onto.matrix.mean(0) - path.matrix.mean(0)).tolist())
+
+
+def paced(instrument: "Instrument", path: PathRecord, speed: str, labels: Labels | None = None) -> PathRecord:
+    """Return a path at constant speed in some distance, as a record that needs no model any more.
+
+    Args:
+        instrument: whose decoder says what is heard.
+        path: any record.
+        speed: ``time`` leaves it as it is; ``latent``; ``feature`` and ``perceived`` as geodesics
+            measure them (:func:`latentscape.instrument.geodesics.embedding_of`).
+        labels: told to the model throughout.
+
+    Raises:
+        UsageError: the speed is not known, or there is nothing to perceive.
+    """
+    match speed:
+        case "time":
+            return path
+        case "latent":
+            return retimed(path)
+        case "feature":
+            from latentscape.instrument.geodesics import embedding_of
+
+            return retimed(path, embedding_of(instrument, "features", labels))
+        case "perceived":
+            return retimed(path, perceived(instrument, labels))
+    raise UsageError(f"speed '{speed}' is not known{nearest(speed, SPEEDS)}")

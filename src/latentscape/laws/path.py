@@ -1,10 +1,20 @@
-"""The laws of a path: it meets its ends, has no jumps, its velocity is its derivative, travel has constant speed."""
+"""The laws of a path: it meets its ends, has no jumps, its velocity is its derivative, travel has constant speed.
+
+And of those that are records: as JSON they come back equal, and at a pace of their own they keep to it.
+"""
+
+import json
 
 import torch
 from torch import Tensor
 
+from latentscape.geometry.pace import Along, retimed
 from latentscape.geometry.path import Path
+from latentscape.geometry.paths import path_from_json
+from latentscape.geometry.record import PathRecord
 from latentscape.geometry.travel import travel
+
+_FINE = 16
 
 
 def check_path(path: Path, *, start: Tensor | None = None, end: Tensor | None = None) -> None:
@@ -28,6 +38,49 @@ def check_path(path: Path, *, start: Tensor | None = None, end: Tensor | None = 
     _check_velocity(path, scale)
     _check_jumps(path, scale)
     _check_travel(path)
+
+
+def check_record(path: PathRecord) -> None:
+    """Hold a path that is a record to what records promise.
+
+    Raises:
+        AssertionError: it does not come back from JSON, or not equal.
+    """
+    again = path_from_json(json.loads(json.dumps(path.to_json(), allow_nan=False)))
+    assert again == path, f"{type(path).__name__} came back from JSON as another path"
+    t = torch.linspace(0, 1, 65, dtype=torch.float64)
+    assert torch.equal(again.evaluate(t), path.evaluate(t)), "the path that came back has other points"
+    assert next(iter(path.to_json())) == "kind", "its JSON does not begin with its kind"
+
+
+def check_pace(path: PathRecord, along: Along | None = None, tolerance: float = 0.02) -> None:
+    """Hold a path to constant speed once it is retimed, on the same curve.
+
+    Args:
+        path: any record.
+        along: where distance is measured; ``None`` is latent space.
+        tolerance: largest departure of a step of 1/400 of the time from the mean step, as a share of it; steps beside
+            corners are left out.
+
+    Raises:
+        AssertionError: the speed is not constant, or the path begins or ends elsewhere.
+    """
+    steady = retimed(path, along)
+    u = torch.linspace(0, 1, 400 * _FINE + 1, dtype=torch.float64)
+    for end in (0, -1):
+        miss = float((steady.evaluate(u)[end] - path.evaluate(u)[end]).norm())
+        assert miss <= 1e-9 * max(1.0, path.length()), f"retimed, an end is missed by {miss:.2e}"
+    points = steady.evaluate(u)
+    seen = points if along is None else along(points.float()).double()
+    steps = seen.flatten(1).diff(dim=0).norm(dim=1).unflatten(0, (-1, _FINE)).sum(1)
+    corners = torch.tensor(steady.breaks, dtype=u.dtype)
+    whole = torch.ones(len(steps), dtype=torch.bool)
+    if len(corners):
+        middles = (torch.arange(400, dtype=u.dtype) + 0.5) / 400
+        whole = (middles[:, None] - corners).abs().min(1).values > 1.5 / 400
+    mean = steps[whole].mean()
+    worst = float((steps[whole] / mean - 1).abs().max())
+    assert worst <= tolerance, f"at constant speed a step strays by {worst:.2%} from the mean, allowed {tolerance:.2%}"
 
 
 def _check_ends(path: Path, start: Tensor | None, end: Tensor | None, scale: float) -> None:

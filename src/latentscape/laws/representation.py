@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latentscape.core.random import torch_stream
 from latentscape.signal.phase import spectral_convergence
-from latentscape.signal.representation import Quality, Representation
+from latentscape.signal.representation import Quality, Representation, widths
 
 
 def sound(n: int, channels: int, sample_rate: int, row: int = 0) -> Tensor:
@@ -45,7 +45,8 @@ def check_representation(representation: Representation) -> None:
 
     Round trip inside the declared error at lengths from 1 sample to 3 s; frames, shapes and dtype as declared; the
     input is left alone; rows of a batch don't touch each other; silence stays silent; blocks equal the whole where
-    it is streamable; live sound, cut anywhere, equals quality ``live``.
+    it is streamable; live sound, cut anywhere, equals quality ``live``; the spectrum, where there is one, sums to the
+    power of the sound, and gradients through it are finite even in silence.
 
     Raises:
         AssertionError: the first law that is broken, with what was found.
@@ -79,6 +80,7 @@ def check_representation(representation: Representation) -> None:
     if representation.streamable:
         _check_blocks(representation, name)
     _check_live(representation, name)
+    _check_spectrum(representation, name)
 
 
 def _check_defaults(representation: Representation, name: str) -> None:
@@ -122,6 +124,34 @@ def _check_blocks(representation: Representation, name: str) -> None:
     assert torch.equal(torch.cat(waves, dim=-1), representation.synthesise(features)), (
         f"{name}: synthesised blocks differ from the whole"
     )
+
+
+def _check_spectrum(representation: Representation, name: str) -> None:
+    rate, channels = representation.sample_rate, representation.channels
+    n = 32 * representation.hop + rate // 2
+    noise = 0.1 * torch.randn(1, channels, n, generator=torch_stream("law", "spectrum"))
+    sine = 0.5 * torch.cos(2 * math.pi * rate / 7.3 * torch.arange(n) / rate).expand(1, channels, n)
+    for what, wave, allowed in (("noise", noise, 1.0), ("a sine", sine, 2.5), ("silence", 0 * sine, math.inf)):
+        features = representation.analyse(wave)
+        found = representation.spectrum(features)
+        if found is None:
+            return
+        root, frequency = found
+        wide = widths(frequency)
+        assert root.shape[:2] == (1, len(frequency)), f"{name}: a spectrum of shape {tuple(root.shape)}"
+        assert (frequency.diff() > 0).all(), f"{name}: frequencies of the spectrum do not ascend"
+        assert frequency[0] >= 0, f"{name}: a frequency of the spectrum is negative"
+        assert frequency[-1] <= rate / 2 * 1.001, f"{name}: a frequency of the spectrum is above half the rate"
+        inner = root[..., root.shape[2] // 4 : max(1, root.shape[2] - root.shape[2] // 4)]
+        power = float((inner.square() * wide[:, None]).sum(1).mean())
+        off = 10 * math.log10(max(power, 1e-12) / max(float(wave.square().mean()), 1e-12))
+        assert abs(off) <= allowed, f"{name}: the spectrum of {what} is {off:.1f} dB off its power"
+        given = features.clone().requires_grad_()
+        spectrum = representation.spectrum(given)
+        assert spectrum is not None
+        spectrum[0].sum().backward()
+        assert given.grad is not None
+        assert torch.isfinite(given.grad).all(), f"{name}: a gradient through the spectrum of {what} is not finite"
 
 
 def _check_live(representation: Representation, name: str) -> None:

@@ -21,7 +21,6 @@ from torch.distributions import Distribution
 from latentscape.core.errors import DataError
 from latentscape.core.random import seed_of, seeded
 from latentscape.dist.conditional import Context, point
-from latentscape.dist.divergences import rate_per_value
 from latentscape.measure.measure import Number
 from latentscape.models.bounds import evaluating, iw_bound
 from latentscape.models.model import LatentModel, Layer, Model
@@ -115,7 +114,7 @@ def dimension_rate(layer: Layer) -> Float[Tensor, "b d"]:
     the rate has no parts, and each dimension is given the divergence of the normal distributions that have the marginal
     means and variances (NaN where those are unknown, +inf for a deterministic encoder).
     """
-    rate = rate_per_value(layer.q, layer.p)
+    rate = layer.rate_per_value()
     rate = _marginal_rate(layer.q, layer.p) if rate is None else rate
     return rate.expand(*layer.z.shape)[0].flatten(1)
 

@@ -8,6 +8,8 @@ wave or of its slope stands out against the sound itself; J the samples within `
 in dB: about 0 without seams, positive with clicks; negative where joins were smoothed more than the rest.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -28,17 +30,32 @@ def seam_energy(wave: Float[Tensor, "*c n"], every: int, *, first: int | None = 
     Raises:
         DataError: there is no join inside the wave, or nothing beside the joins.
     """
+    first = every if first is None else first
+    return seam_at(wave, range(first, wave.shape[-1] + reach, every), reach=reach)
+
+
+def seam_at(wave: Float[Tensor, "*c n"], joins: Sequence[int], *, reach: int = 2) -> Number:
+    """Return the seam in dB, between -200 and 200, of joins anywhere.
+
+    Args:
+        wave: the rendered sound.
+        joins: samples; a join at j lies between samples j - 1 and j.
+        reach: samples on either side of a join that count to it.
+
+    Raises:
+        DataError: there is no join inside the wave, or nothing beside the joins.
+    """
     energy = (wave[..., :-2] - 2 * wave[..., 1:-1] + wave[..., 2:]).double().square()
     energy = energy.mean(tuple(range(energy.ndim - 1)))
-    first = every if first is None else first
-    place = torch.arange(1, wave.shape[-1] - 1, device=wave.device)
-    # a join at sample j lies between samples j - 1 and j
-    at_join = ((place - first + reach) % every < 2 * reach) & (place >= first - reach)
+    near = torch.as_tensor(list(joins), dtype=torch.long)[:, None] + torch.arange(-reach, reach)
+    near = near[(near >= 1) & (near < wave.shape[-1] - 1)] - 1  # energy i stands for sample i + 1
+    at_join = torch.zeros(len(energy), dtype=torch.bool)
+    at_join[near] = True
     if at_join.all() or not at_join.any():
-        raise DataError(
-            f"seam_energy got {wave.shape[-1]} samples with joins every {every}, expected joins and more beside"
-        )
-    joins, inside = energy[at_join].mean(), energy[~at_join].mean()
-    if not joins + inside > 0:
+        at = f"joins every {joins.step}" if isinstance(joins, range) else f"{len(joins)} joins"
+        raise DataError(f"seam_energy got {wave.shape[-1]} samples with {at}, expected joins and more beside")
+    at_join = at_join.to(energy.device)
+    within, inside = energy[at_join].mean(), energy[~at_join].mean()
+    if not within + inside > 0:
         return Number(0.0, "dB")
-    return Number(float((10 * torch.log10(joins / inside)).clamp(-CEILING_DB, CEILING_DB)), "dB")
+    return Number(float((10 * torch.log10(within / inside)).clamp(-CEILING_DB, CEILING_DB)), "dB")

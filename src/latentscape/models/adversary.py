@@ -46,7 +46,14 @@ from latentscape.dist.conditional import Context, Prior
 from latentscape.dist.diagonal import DiagonalNormal
 from latentscape.dist.kernels import ImqConfig, KernelConfig, build_kernel, mmd2
 from latentscape.models.model import LatentModel, Loss, Model, Objective, Terms
-from latentscape.models.objectives import codes_and_draws, describe, finite_rates, ramp, refuse_learnt_prior
+from latentscape.models.objectives import (
+    codes_and_draws,
+    describe,
+    finite_rates,
+    need_latents,
+    ramp,
+    refuse_learnt_prior,
+)
 from latentscape.nets.mlp import Mlp, MlpConfig
 
 
@@ -102,9 +109,11 @@ class WaeGan(Objective):
 
     steady = "distortion"
 
-    def __init__(self, config: WaeGanConfig, model: LatentModel) -> None:
+    def __init__(self, config: WaeGanConfig, model: Model) -> None:
         super().__init__()
+        need_latents(model, config.kind)
         refuse_learnt_prior(model, config.kind)
+        assert isinstance(model, LatentModel)
         if config.density and not _standard_normal(model):
             raise ConfigError("objective.density: needs model.prior.kind 'normal', whose density the critic adds")
         self.config = config

@@ -21,26 +21,30 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
 from latentscape.core.errors import LikelihoodError, UsageError
-from latentscape.dist.conditional import Context, Latents, point
+from latentscape.dist.conditional import Context, Latents, Prior, point
+from latentscape.dist.divergences import log_ratio_per_value, rate_per_value
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One stochastic layer as recognition saw it.
+    r"""One stochastic layer as recognition saw it.
 
     Attributes:
         z: the sample, ``[k, b, ...]``.
         q: recognition distribution; its batch shape broadcasts to ``(k, b)``: ``(b,)`` when no layer above enters it.
         p: prior of this layer, likewise, or ``(1,)``.
+        closed: whether :math:`\mathrm{KL}(q \,\|\, p)` is the rate. It is not where layers above, which p depends on,
+            were themselves drawn from this z (a recognition model that climbs from sample to sample).
     """
 
     z: Tensor
     q: Distribution
     p: Distribution
+    closed: bool = True
 
     def rate(self, exact: bool) -> Tensor:
         """Return the rate ``[k, b]`` in nats (broadcast where the closed form does not depend on the sample)."""
-        if exact:
+        if exact and self.closed:
             try:
                 rate = kl_divergence(self.q, self.p)
             except NotImplementedError:
@@ -48,6 +52,13 @@ class Layer:
             else:
                 return rate.expand(self.z.shape[:2])
         return self.q.log_prob(self.z) - self.p.log_prob(self.z)
+
+    def rate_per_value(self) -> Tensor | None:
+        """Return the rate of every latent value, ``[*(k, b), *event]`` or fewer axes; they sum to the rate.
+
+        ``None`` where q or p does not factorise.
+        """
+        return rate_per_value(self.q, self.p) if self.closed else log_ratio_per_value(self.q, self.p, self.z)
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,8 @@ class Model(nn.Module, ABC):
     """What the loop trains. ``event_shape``: x is ``[b, *event_shape]``."""
 
     event_shape: tuple[int, ...]
+    glance: int = 12_000_000
+    """Numbers of x that a validation between steps looks at, at most; fewer where each costs much."""
 
     @property
     def wants(self) -> int:
@@ -104,6 +117,12 @@ class LatentModel(Model):
 
     latent_shapes: tuple[tuple[int, ...], ...]
     """Event shape of each layer, top to bottom."""
+
+    @property
+    def learns_prior(self) -> bool:
+        """Whether training is to move p(z): it then needs an objective that knows its density."""
+        prior = getattr(self, "prior", None)
+        return isinstance(prior, Prior) and prior.learnt
 
     @abstractmethod
     def infer(self, x: Tensor, context: Context = {}, *, samples: int = 1, mean: bool = False) -> tuple[Layer, ...]:

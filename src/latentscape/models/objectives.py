@@ -26,7 +26,7 @@ from latentscape.core.config import Record
 from latentscape.core.distributed import gather_rows, mean_over_processes
 from latentscape.core.errors import ConfigError
 from latentscape.core.random import seeded
-from latentscape.dist.conditional import Context, Prior
+from latentscape.dist.conditional import Context
 from latentscape.dist.divergences import rate_per_value, why_infinite
 from latentscape.dist.kernels import ImqConfig, KernelConfig, build_kernel, mmd2
 from latentscape.models.model import LatentModel, Layer, Loss, Model, Objective, Terms
@@ -87,11 +87,23 @@ def refuse_learnt_prior(model: Model | None, objective: str) -> None:
     Raises:
         ConfigError: the model's prior has parameters.
     """
-    prior = getattr(model, "prior", None)
-    if isinstance(prior, Prior) and prior.learnt:
+    if isinstance(model, LatentModel) and model.learns_prior:
+        prior = type(getattr(model, "prior", model)).__name__
         raise ConfigError(
-            f"objective '{objective}' can't train the prior ({type(prior).__name__} is learnt by its density): take "
+            f"objective '{objective}' can't train the prior ({prior} is learnt by its density): take "
             "objective 'elbo', or a prior that is not learnt (normal, laplace, uniform, hypersphere)"
+        )
+
+
+def need_latents(model: Model | None, objective: str) -> None:
+    """Refuse a model that has no codes to compare with a prior.
+
+    Raises:
+        ConfigError: it has no latents.
+    """
+    if model is not None and not isinstance(model, LatentModel):
+        raise ConfigError(
+            f"objective '{objective}' compares codes with a prior, but {type(model).__name__} has no latents"
         )
 
 
@@ -170,6 +182,7 @@ class WaeMmd(Objective):
 
     def __init__(self, config: WaeMmdConfig, model: Model | None = None) -> None:
         super().__init__()
+        need_latents(model, config.kind)
         refuse_learnt_prior(model, config.kind)
         self.config = config
         self.kernel = build_kernel(config.kernel)

@@ -22,8 +22,8 @@ from latentscape.core.errors import ConfigError
 from latentscape.nets.film import Film, Residual, Stack
 from latentscape.nets.mlp import ACTIVATIONS, Activation, Mlp, MlpConfig
 
-_CONV: dict[int, type[Any]] = {1: nn.Conv1d, 2: nn.Conv2d}
-_TRANSPOSED: dict[int, type[Any]] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d}
+CONV: dict[int, type[Any]] = {1: nn.Conv1d, 2: nn.Conv2d}
+TRANSPOSED: dict[int, type[Any]] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d}
 
 
 class ConvConfig(Record):
@@ -56,11 +56,15 @@ class ConvConfig(Record):
         return kernel
 
 
-def _layout(config: ConvConfig, event_shape: tuple[int, ...]) -> tuple[int, int, tuple[int, ...]]:
-    """Return dims, channels and the sizes of the convolved axes."""
+def layout(wanted: int | None, event_shape: tuple[int, ...]) -> tuple[int, int, tuple[int, ...]]:
+    """Return dims, channels and the sizes of the convolved axes.
+
+    Raises:
+        ConfigError: so many dims do not fit the event's axes.
+    """
     axes = len(event_shape)
-    dims = config.dims or max(1, axes - 1)
-    if axes == dims + 1 and dims in _CONV:
+    dims = wanted or max(1, axes - 1)
+    if axes == dims + 1 and dims in CONV:
         return dims, event_shape[0], event_shape[1:]
     if axes == dims:
         return dims, 1, event_shape
@@ -79,9 +83,9 @@ def _finish(config: ConvConfig, dims: int, channels: int, told: int) -> list[nn.
     """Return what follows a stage's convolution."""
     layers = _activate(config, channels, told)
     for _ in range(config.blocks):
-        first, second = (_CONV[dims](channels, channels, 3, padding=1) for _ in range(2))
+        first, second = (CONV[dims](channels, channels, 3, padding=1) for _ in range(2))
         between = _activate(config, channels, told)
-        layers.append(Residual(Stack(_draw(first, 1), *between, _draw(second, 1, gain=0.5))))
+        layers.append(Residual(Stack(draw_weights(first, 1), *between, draw_weights(second, 1, gain=0.5))))
     return layers
 
 
@@ -90,7 +94,7 @@ def _activate(config: ConvConfig, channels: int, told: int, norm: bool = True) -
     return [*layers, *([Film(told, channels)] if told else []), ACTIVATIONS[config.activation]()]
 
 
-def _draw(layer: nn.Module, reuse: int, gain: float = 2**0.5) -> nn.Module:
+def draw_weights(layer: nn.Module, reuse: int, gain: float = 2**0.5) -> nn.Module:
     """Draw weights so that variance is kept: gain^2 / (inputs that reach one output); ``reuse`` divides them."""
     weight, bias = layer.weight, layer.bias
     assert isinstance(weight, Tensor)
@@ -114,12 +118,12 @@ class ConvReader(nn.Module):
         self, config: ConvConfig, event_shape: tuple[int, ...], extra: int, outputs: int, told: int = 0
     ) -> None:
         super().__init__()
-        self.dims, self.inputs, size = _layout(config, event_shape)
+        self.dims, self.inputs, size = layout(config.dims, event_shape)
         channels = self.inputs + extra
         stages: list[nn.Module] = []
         for width in config.channels:
-            conv = _CONV[self.dims](channels, width, config.kernel, config.stride, padding=config.kernel // 2)
-            stages += [_draw(conv, 1), *_finish(config, self.dims, width, told)]
+            conv = CONV[self.dims](channels, width, config.kernel, config.stride, padding=config.kernel // 2)
+            stages += [draw_weights(conv, 1), *_finish(config, self.dims, width, told)]
             channels = width
         self.stages = Stack(*stages)
         flat = channels * torch.Size(_sizes(config, size)[-1]).numel()
@@ -147,7 +151,7 @@ class ConvWriter(nn.Module):
         told: int = 0,
     ) -> None:
         super().__init__()
-        dims, event_channels, size = _layout(config, event_shape)
+        dims, event_channels, size = layout(config.dims, event_shape)
         sizes = _sizes(config, size)
         widths = (*config.channels[::-1], channels * event_channels)
         self.start = (widths[0], *sizes[-1])
@@ -162,8 +166,8 @@ class ConvWriter(nn.Module):
                 stages += _activate(config, widths[0], told, norm=False)
             padding = tuple(n - 1 - (m - 1) * config.stride for m, n in zip(narrow, wide, strict=True))
             shape = (widths[stage], widths[stage + 1], config.kernel, config.stride, config.kernel // 2)
-            conv = _TRANSPOSED[dims](*shape, output_padding=padding)
-            stages.append(_draw(conv, config.stride**dims, gain=0.5 if stage == last else 2**0.5))
+            conv = TRANSPOSED[dims](*shape, output_padding=padding)
+            stages.append(draw_weights(conv, config.stride**dims, gain=0.5 if stage == last else 2**0.5))
             if stage < last:
                 stages += _finish(config, dims, widths[stage + 1], told)
         self.stages = Stack(*stages)

@@ -3,8 +3,8 @@
 A :class:`Page` holds sections, a :class:`Section` items in order, an item is one of the records below.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -105,6 +105,23 @@ class Commands:
 
 
 @dataclass(frozen=True, eq=False)
+class Relief:
+    """What a map's ground is like: a number at every crossing of a grid, drawn as contours behind the dots.
+
+    Attributes:
+        name: with its unit.
+        values: from the bottom row up; NaN where nothing is known.
+        low: place of the first column and row.
+        high: place of the last column and row.
+    """
+
+    name: str
+    values: Float[np.ndarray, "rows columns"]
+    low: tuple[float, float]
+    high: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
 class Map:
     """Dots in the plane, coloured by a label; a dot with a sound plays when it is clicked.
 
@@ -117,6 +134,10 @@ class Map:
         test: which dots the model has not seen in training (drawn hollow); empty for none.
         sounds: n sounds, None where a dot has none; empty for none at all.
         caption: one sentence.
+        colourings: further labels by name that the reader can choose as colours, a word or number for each dot.
+        reliefs: of which the reader can choose one to lie behind the dots.
+        layouts: further places of the dots by name.
+        layout: what the first places are called, where there are further ones.
     """
 
     title: str
@@ -127,6 +148,10 @@ class Map:
     test: tuple[bool, ...] = ()
     sounds: tuple[Sound | None, ...] = ()
     caption: str = ""
+    colourings: Mapping[str, Sequence[str | int | float]] = field(default_factory=dict)
+    reliefs: tuple[Relief, ...] = ()
+    layouts: Mapping[str, Num[np.ndarray, "n 2"]] = field(default_factory=dict)
+    layout: str = ""
 
 
 Item = Text | Sound | Compare | Picture | Gallery | Table | Commands | Map

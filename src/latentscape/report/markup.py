@@ -15,7 +15,7 @@ import numpy as np
 from latentscape.core.errors import DataError
 from latentscape.report.items import Commands, Compare, Gallery, Item, Map, Page, Picture, Section, Sound, Table, Text
 from latentscape.report.media import Budget, data_uri, flac, ridges, strip
-from latentscape.report.plane import Plane, draw_map
+from latentscape.report.plane import Plane, draw_map, views
 
 TONES = {"good": "Good", "warning": "Worth a look", "key": "In short"}
 PLAY = '<svg viewBox="0 0 24 24" aria-hidden="true"><path class="on" d="M8 5l11 7-11 7z"/><path class="off" d="M7 5h4v14H7zm6 0h4v14h-4z"/></svg>'  # noqa: E501
@@ -253,6 +253,10 @@ def _clock(seconds: float) -> str:
 def _map(item: Map, key: str, purse: Budget, map_sounds: int) -> str:
     plane = Plane.of(item)
     drawing = draw_map(item, plane, key, escape)
+    choices = views(item, plane, escape)
+    if not purse.take(len(choices) + 8 * len(re.findall(r'class="terrain".*?</g>', drawing))):
+        choices = ""
+    controls = _controls(item, key) if choices else ""
     held: dict[int, str] = {}
     with_sound = [index for index in plane.spread if item.sounds and item.sounds[index] is not None]
     for index in with_sound[:map_sounds]:
@@ -271,7 +275,26 @@ def _map(item: Map, key: str, purse: Budget, map_sounds: int) -> str:
         hint = f"Click a dot to hear it; with the keyboard, arrows go from dot to dot and Enter plays.{some}"
     return (
         f'<figure class="map{" some" if 0 < len(held) < len(plane.spread) else ""}" id="{key}">'
-        f"{_caption(item.title, item.caption)}{drawing}"
+        f"{_caption(item.title, item.caption)}{controls}{drawing}"
         f'<p class="said" role="status" aria-live="polite">{hint}</p>'
-        f'<script type="application/json">{{{sounds}}}</script></figure>'
+        f'<script type="application/json">{{{sounds}}}</script>'
+        + (f'<script type="application/json" class="views">{choices}</script>' if choices else "")
+        + "</figure>"
     )
+
+
+def _controls(item: Map, key: str) -> str:
+    """Return the selects of a map: its colours, what lies behind the dots, and their places."""
+    menus = {
+        "colour": ("Colour", [name or "one colour" for name in (item.label, *item.colourings)]),
+        "relief": ("Ground", ["none", *(relief.name for relief in item.reliefs)]),
+        "layout": ("Places", [item.layout or "map", *item.layouts]),
+    }
+    parts = [
+        f'<label for="{key}-{kind}">{title}<select id="{key}-{kind}" class="{kind}">'
+        + "".join(f'<option value="{place}">{escape(name)}</option>' for place, name in enumerate(names))
+        + "</select></label>"
+        for kind, (title, names) in menus.items()
+        if len(names) > 1
+    ]
+    return f'<div class="controls" hidden>{"".join(parts)}</div>'

@@ -66,6 +66,50 @@
     });
   }
 
+  // the selects of a map: colours, the ground behind the dots, places
+  const choosable = (map, dots) => {
+    const held = map.querySelector("script.views");
+    if (!held) return;
+    const views = JSON.parse(held.textContent);
+    const controls = map.querySelector(".controls");
+    const legend = map.querySelector(".legend");
+    const ground = document.createElement("ul");
+    ground.className = "legend ground";
+    legend.after(ground);
+    controls.hidden = false;
+    const on = (kind, act) => controls.querySelector(`.${kind}`)?.addEventListener("change", (event) => act(Number(event.target.value)));
+    on("colour", (place) => {
+      const chosen = views.colours[place];
+      legend.innerHTML = chosen.legend;
+      dots.forEach(({ element }, i) => {
+        const [colour, shape, said] = chosen.dots[i];
+        element.style.setProperty("--c", colour);
+        element.setAttribute("d", views.shapes[shape]);
+        element.dataset.words = `${chosen.name} ${said}${element.classList.contains("hollow") ? ", test" : ""}`;
+      });
+    });
+    let shown = 0;
+    let layout = 0;
+    const relief = () => {
+      const name = layout === 0 && shown > 0 ? views.reliefs[shown - 1].name : null;
+      for (const one of map.querySelectorAll(".terrain")) one.toggleAttribute("hidden", one.dataset.name !== name);
+      ground.innerHTML = name === null ? "" : views.reliefs[shown - 1].legend;
+    };
+    on("relief", (place) => { shown = place; relief(); });
+    on("layout", (place) => {
+      layout = place;
+      dots.forEach((dot, i) => {
+        [dot.x, dot.y] = views.layouts[place].places[i];
+        dot.element.parentNode.setAttribute("transform", `translate(${dot.x} ${dot.y})`);
+      });
+      const select = controls.querySelector(".relief");
+      if (select) select.disabled = place > 0; // the ground is that of the first places
+      relief();
+    });
+    const first = controls.querySelector(".relief");
+    if (first) { first.value = "1"; shown = 1; relief(); }
+  };
+
   for (const map of document.querySelectorAll(".map")) {
     const plane = map.querySelector(".plane");
     const said = map.querySelector(".said");
@@ -76,6 +120,7 @@
       if (sounds[element.dataset.i]) element.classList.add("sounding");
       return { element, x, y };
     });
+    choosable(map, dots);
     let current = null;
     const mark = (dot, name) => {
       for (const other of plane.querySelectorAll(`.${name}`)) other.classList.remove(name);

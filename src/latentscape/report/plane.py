@@ -1,18 +1,32 @@
-"""The latent map of a page: an SVG of dots, coloured by words or numbers, with its legend."""
+"""The latent map of a page: an SVG of dots, coloured by words or numbers, with its legend.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+Further colours, places and the ground behind the dots are data beside it, for the page's script.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
+from contourpy import contour_generator
 from matplotlib import colormaps
+from matplotlib.ticker import MaxNLocator
 
 from latentscape.core.errors import DataError
-from latentscape.report.items import Map
+from latentscape.report.items import Map, Relief
 from latentscape.report.style import CATEGORIES, CONTINUOUS, category, continuous
 
 WIDTH, HEIGHT, MARGIN = 720.0, 460.0, 22.0
 MOST_DOTS = 3000
 """A larger map shows this many of its dots, spread over it."""
+LEVELS = 7
+"""About so many contours."""
+REACH = 30
+"""Pixels about a dot in which the ground is shown."""
+DEPTH = 0.1
+"""Opacity of one level of the ground; as in page.css."""
 SHAPES = (
     "M0-5.2A5.2 5.2 0 1 1 0 5.2A5.2 5.2 0 1 1 0-5.2Z",
     "M-4.6-4.6H4.6V4.6H-4.6Z",
@@ -32,10 +46,18 @@ class Plane:
     Attributes:
         places: pixel coordinates of every dot, [n, 2].
         spread: the dots that are shown, in an order whose every beginning is spread over the map.
+        centre: the point that is drawn in the middle.
+        scale: pixels a unit.
     """
 
     places: np.ndarray
     spread: list[int]
+    centre: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    scale: float = 1.0
+
+    def pixels(self, points: np.ndarray) -> np.ndarray:
+        """Return where points of the map are drawn, [n, 2]."""
+        return (points - self.centre) * self.scale * np.array([1, -1]) + np.array([WIDTH, HEIGHT]) / 2
 
     @classmethod
     def of(cls, item: Map) -> "Plane":
@@ -61,9 +83,9 @@ class Plane:
         low, high = item.points.min(axis=0), item.points.max(axis=0)
         room = np.array([WIDTH - 2 * MARGIN, HEIGHT - 2 * MARGIN])
         scale = float(np.min(room / np.maximum(high - low, 1e-12)))
-        centred = (item.points - (low + high) / 2) * min(scale, 1e9)
-        places = centred * np.array([1, -1]) + np.array([WIDTH, HEIGHT]) / 2
-        return cls(places, farthest_first(places, min(n, MOST_DOTS)))
+        plane = cls(np.zeros((n, 2)), [], (low + high) / 2, min(scale, 1e9))
+        places = plane.pixels(item.points)
+        return replace(plane, places=places, spread=farthest_first(places, min(n, MOST_DOTS)))
 
 
 def farthest_first(places: np.ndarray, most: int) -> list[int]:
@@ -81,37 +103,124 @@ def farthest_first(places: np.ndarray, most: int) -> list[int]:
 
 def draw_map(item: Map, plane: Plane, key: str, escape: Callable[[object], str]) -> str:
     """Return the SVG and its legend; ``escape`` makes names safe."""
-    numbers = all(isinstance(label, int | float) for label in item.labels) and len(item.labels) > 0
-    colours, shapes, legend = _numbers(item, escape) if numbers else _words(item, escape)
+    colours, shapes, legend = _coloured(item.labels, item.label, escape)
     dots = []
     for index in sorted(plane.spread):
         x, y = plane.places[index]
         hollow = bool(item.test) and item.test[index]
-        value = item.labels[index]
-        said = f"{value:g}" if isinstance(value, int | float) else value
-        words = f"{item.label or 'label'} {said}" + (", test" if hollow else "")
+        words = f"{item.label or 'label'} {_said(item.labels[index])}" + (", test" if hollow else "")
         dots.append(
             f'<g transform="translate({x:.1f} {y:.1f})">'
             f'<path class="dot{" hollow" if hollow else ""}" data-i="{index}" d="{SHAPES[shapes[index]]}" '
             f'style="--c:{colours[index]}" data-words="{escape(words)}" '
             f'data-name="{escape(item.names[index])}"/></g>'
         )
+    notes = ""
     if any(item.test):
-        legend += f'<li><svg viewBox="-8 -8 16 16" aria-hidden="true"><path class="dot hollow" style="--c:currentColor" d="{SHAPES[0]}"/></svg>hollow: test</li>'  # noqa: E501
-    fewer = (
-        f"<li>{len(plane.spread)} of {len(item.points)} dots shown</li>" if len(plane.spread) < len(item.points) else ""
+        notes += f'<li><svg viewBox="-8 -8 16 16" aria-hidden="true"><path class="dot hollow" style="--c:currentColor" d="{SHAPES[0]}"/></svg>hollow: test</li>'  # noqa: E501
+    if len(plane.spread) < len(item.points):
+        notes += f"<li>{len(plane.spread)} of {len(item.points)} dots shown</li>"
+    grounds = _near(plane, key) if item.reliefs else ""
+    grounds += "".join(
+        f'<g class="terrain" data-name="{escape(relief.name)}" mask="url(#{key}-near)" hidden>'
+        f"{_terrain(relief, plane)}</g>"
+        for relief in item.reliefs
     )
-    name = f'<li class="name">{escape(item.label)}</li>' if item.label else ""
     return (
         f'<svg class="plane" viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" tabindex="0" role="application" '
         f'aria-label="{escape(item.title)}: {len(plane.spread)} dots" aria-describedby="{key}-legend">'
-        f"{''.join(dots)}</svg>"
-        f'<ul class="legend" id="{key}-legend">{name}{legend}{fewer}</ul>'
+        f"{grounds}{''.join(dots)}</svg>"
+        f'<ul class="legend" id="{key}-legend">{legend}</ul>' + (f'<ul class="legend">{notes}</ul>' if notes else "")
     )
 
 
-def _words(item: Map, escape: Callable[[object], str]) -> tuple[list[str], list[int], str]:
-    words = [str(label) for label in item.labels]
+def views(item: Map, plane: Plane, escape: Callable[[object], str]) -> str:
+    """Return what the reader can choose, as JSON that is safe between tags: colours, places, legends of the ground."""
+    if not (item.colourings or item.layouts or item.reliefs):
+        return ""
+    shown = sorted(plane.spread)
+    colours = []
+    for name, labels in {item.label: item.labels, **item.colourings}.items():
+        if len(labels) != len(item.points):
+            raise DataError(f"page: map '{item.title}' has {len(item.points)} points, but {len(labels)} of '{name}'")
+        css, shapes, legend = _coloured(labels, name, escape)
+        dots = [[css[i], shapes[i], _said(labels[i])] for i in shown]
+        colours.append({"name": name or "one colour", "legend": legend, "dots": dots})
+    layouts = []
+    for name, points in {item.layout or "map": item.points, **item.layouts}.items():
+        places = Plane.of(replace(item, points=points)).places[shown]
+        layouts.append({"name": name, "places": [[round(float(value), 1) for value in place] for place in places]})
+    grounds = [{"name": relief.name, "legend": _depths(relief, escape)} for relief in item.reliefs]
+    found = {"colours": colours, "layouts": layouts, "reliefs": grounds, "shapes": SHAPES}
+    return json.dumps(found, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _levels(relief: Relief) -> np.ndarray:
+    known = relief.values[np.isfinite(relief.values)]
+    if not len(known):
+        return np.zeros(0)
+    low, high = np.quantile(known, [0.02, 0.98])
+    ticks = MaxNLocator(LEVELS).tick_values(low, high)
+    return ticks[(ticks > low) & (ticks < high)]
+
+
+def _near(plane: Plane, key: str) -> str:
+    """Return a mask that fades out away from the dots: what lies there is a guess."""
+    discs = "".join(
+        f"M{x - REACH:.0f} {y:.0f}a{REACH} {REACH} 0 1 0 {2 * REACH} 0a{REACH} {REACH} 0 1 0 {-2 * REACH} 0"
+        for x, y in plane.places[plane.spread]
+    )
+    return (
+        f'<defs><filter id="{key}-soft" x="-10%" y="-10%" width="120%" height="120%">'
+        f'<feGaussianBlur stdDeviation="12"/></filter>'
+        f'<mask id="{key}-near" maskUnits="userSpaceOnUse" x="0" y="0" width="{WIDTH:.0f}" '
+        f'height="{HEIGHT:.0f}"><path d="{discs}" fill="#fff" filter="url(#{key}-soft)"/></mask></defs>'
+    )
+
+
+def _terrain(relief: Relief, plane: Plane) -> str:
+    """Return a translucent shape a level: of all that lies above it, so that high ground is the deepest."""
+    rows, columns = relief.values.shape
+    x = np.linspace(relief.low[0], relief.high[0], columns)
+    y = np.linspace(relief.low[1], relief.high[1], rows)
+    generator: Any = contour_generator(x, y, np.ma.masked_invalid(relief.values), fill_type="OuterOffset")
+    shapes = []
+    for level in _levels(relief):
+        polygons, offsets = generator.filled(level, np.inf)
+        d = []
+        for points, ends in zip(polygons, offsets, strict=True):
+            placed = plane.pixels(np.asarray(points))
+            for low, high in pairwise(ends):
+                d.append("M" + "L".join(f"{a:.0f} {b:.0f}" for a, b in placed[low:high]) + "Z")
+        if d:
+            shapes.append(f'<path d="{"".join(d)}"/>')
+    return "".join(shapes)
+
+
+def _depths(relief: Relief, escape: Callable[[object], str]) -> str:
+    levels = _levels(relief)
+    if not len(levels):
+        return ""
+    steps = "".join(f'<i style="opacity:{1 - (1 - DEPTH) ** (k + 1):.2f}"></i>' for k in range(len(levels)))
+    ends = f"{levels[0]:g}", f"{levels[-1]:g}"
+    return f'<li class="name">ground: {escape(relief.name)}</li><li>{ends[0]}<span class="depths">{steps}</span>{ends[1]}</li>'  # noqa: E501
+
+
+def _said(value: str | int | float) -> str:
+    return value if isinstance(value, str) else "unknown" if value != value else f"{value:g}"
+
+
+def _coloured(
+    labels: Sequence[str | int | float], name: str, escape: Callable[[object], str]
+) -> tuple[list[str], list[int], str]:
+    """Return the dots' colours and shapes, and the legend."""
+    numbers = all(isinstance(label, int | float) for label in labels) and len(labels) > 0
+    colours, shapes, legend = _numbers(labels, escape) if numbers else _words(labels, escape)
+    return colours, shapes, (f'<li class="name">{escape(name)}</li>' if name else "") + legend
+
+
+def _words(labels: Sequence[str | int | float], escape: Callable[[object], str]) -> tuple[list[str], list[int], str]:
+    words = [str(label) for label in labels]
     order = {word: index for index, word in enumerate(sorted(set(words)))}
     colours = [category(order[word]) for word in words]
     shapes = [_shape(order[word]) for word in words]
@@ -127,8 +236,8 @@ def _shape(index: int) -> int:
     return (index + index // len(CATEGORIES)) % len(SHAPES)
 
 
-def _numbers(item: Map, escape: Callable[[object], str]) -> tuple[list[str], list[int], str]:
-    values = np.array(item.labels, dtype=float)
+def _numbers(labels: Sequence[str | int | float], escape: Callable[[object], str]) -> tuple[list[str], list[int], str]:
+    values = np.array(labels, dtype=float)
     known = values[np.isfinite(values)]
     stops = ",".join(
         "#" + "".join(f"{round(255 * c):02x}" for c in colormaps[CONTINUOUS](s)[:3]) for s in np.linspace(0, 1, 9)

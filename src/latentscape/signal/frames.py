@@ -37,6 +37,18 @@ class Frames:
             self._hann = self._hann.to(like.device)
         return self._hann
 
+    def frequencies(self, sample_rate: int, like: Tensor) -> Float[Tensor, " m"]:
+        """Return the frequencies of the bins in Hz, on the device of ``like``."""
+        return torch.arange(self.bins, device=like.device) * (sample_rate / self.window)
+
+    def density(self, sample_rate: int) -> float:
+        r"""Return what turns :math:`|X|^2` into power a Hz, so that the sum over a sine's bins is its mean square.
+
+        A sine of amplitude A has :math:`|X| = A W / 4` in its bin and, by the Hann window, half of that in the two
+        beside it: :math:`\frac{3}{2} (A W / 4)^2` over bins of :math:`f_s / W` Hz shall be :math:`A^2 / 2`.
+        """
+        return 16 / (3 * self.window * sample_rate)
+
     def count(self, n: int) -> int:
         """Return ``ceil(n / a)``."""
         return -(-n // self.hop)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from latentscape.core.errors import ConfigError
 from latentscape.signal.frames import Frames
-from latentscape.signal.representation import fold, unfold
+from latentscape.signal.representation import LEAST_DENSITY, fold, unfold
 from latentscape.signal.stft import FrameConfig, Magnitudes
 
 
@@ -76,6 +76,7 @@ class LogMel(Magnitudes):
             sr=self.sample_rate, n_fft=config.window, n_mels=config.bands, fmin=config.low_hz, fmax=high
         )
         self._filters = torch.from_numpy(filters)
+        self._centres = torch.from_numpy(edges[1:-1]).float()
 
     def filters(self, like: Tensor) -> Float[Tensor, "bands m"]:
         """Return H on the device of ``like``."""
@@ -89,6 +90,15 @@ class LogMel(Magnitudes):
         power = torch.view_as_real(self.grid.analyse(wave.flatten(0, 1))).square().sum(dim=-1)
         level = 10 * (power @ self.filters(wave).T).clamp(min=10 ** (self.floor_db / 10)).log10()
         return fold(level.transpose(1, 2), self.channels)
+
+    def spectrum(self, features: Num[Tensor, "b f t"]) -> tuple[Float[Tensor, "b k u"], Float[Tensor, " k"]]:
+        """Return the root of the mean power density of every band, at the band's centre."""
+        self.check_features(features)
+        level = unfold(features, self.channels)
+        power = torch.where(level > self.floor_db + 1e-3, 10 ** (level / 10), 0.0)
+        scale = self.grid.density(self.sample_rate) * self.sample_rate / self.grid.window  # filters sum to 1 over Hz
+        mean = power.unflatten(0, (-1, self.channels)).mean(1) * scale
+        return (mean + LEAST_DENSITY).sqrt(), self._centres.to(power)
 
     def magnitude(self, features: Num[Tensor, "b f t"]) -> Float[Tensor, "r t m"]:
         """Return the root of a power whose bands are as given; what lies at the floor is taken for silence."""

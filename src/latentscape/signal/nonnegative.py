@@ -7,7 +7,7 @@ by itself: the result does not depend on how frames are cut into blocks.
 
 import numpy as np
 
-from latentscape.signal.compiled import compiled, each_row
+from latentscape.core.compiled import compiled, each_row
 
 
 @compiled

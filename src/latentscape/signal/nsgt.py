@@ -26,7 +26,16 @@ from torch import Tensor
 
 from latentscape.core.errors import ConfigError
 from latentscape.signal import phase
-from latentscape.signal.representation import Quality, Representation, SoundConfig, fit_length, fold, unfold
+from latentscape.signal.representation import (
+    LEAST_DENSITY,
+    Quality,
+    Representation,
+    SoundConfig,
+    fit_length,
+    fold,
+    unfold,
+    widths,
+)
 
 
 class ConstantQConfig(SoundConfig):
@@ -137,6 +146,18 @@ class ConstantQ:
         dual = window / window.square().sum(dim=0)
         return Table(places[0], places[1], window.float().to(device), dual.float().to(device))
 
+    def density(
+        self, power: Float[Tensor, "r k t"], channels: int
+    ) -> tuple[Float[Tensor, "b k t"], Float[Tensor, " k"]]:
+        """Return the root of the power density of :math:`|c|^2`, a row a channel, and the centre frequencies.
+
+        A sine has :math:`|c|^2` of :math:`A^2` at a centre and of half that in all between two: 3/4 of it on average.
+        So the mean square :math:`A^2 / 2` is two thirds of it, spread over the Hz that the channel has.
+        """
+        centres = self.centres.to(power)
+        mean = power.unflatten(0, (-1, channels)).mean(1) / (1.5 * widths(centres)[:, None])
+        return (mean + LEAST_DENSITY).sqrt(), centres
+
     def analyse(self, wave: Float[Tensor, "r n"]) -> Complex[Tensor, "r k t"]:
         """Return c."""
         t = self.frames(wave.shape[1])
@@ -176,6 +197,12 @@ class Nsgt(Representation):
         self.check_wave(wave)
         coefficients = torch.view_as_real(self.grid.analyse(wave.flatten(0, 1)))
         return fold(coefficients.permute(0, 3, 1, 2).flatten(1, 2), self.channels)
+
+    def spectrum(self, features: Num[Tensor, "b f t"]) -> tuple[Float[Tensor, "b k u"], Float[Tensor, " k"]]:
+        """Return the root of the power density."""
+        self.check_features(features)
+        power = unfold(features, self.channels).unflatten(1, (2, -1)).square().sum(1)
+        return self.grid.density(power, self.channels)
 
     def synthesise(
         self, features: Num[Tensor, "b f t"], length: int | None = None, *, quality: Quality = "best"
@@ -223,6 +250,13 @@ class LogNsgt(Representation):
         self.check_wave(wave)
         magnitude = self.grid.analyse(wave.flatten(0, 1)).abs()
         return fold(20 * magnitude.clamp(min=10 ** (self.floor_db / 20)).log10(), self.channels)
+
+    def spectrum(self, features: Num[Tensor, "b f t"]) -> tuple[Float[Tensor, "b k u"], Float[Tensor, " k"]]:
+        """Return the root of the power density."""
+        self.check_features(features)
+        level = unfold(features, self.channels)
+        power = torch.where(level > self.floor_db + 1e-3, 10 ** (level / 10), 0.0)
+        return self.grid.density(power, self.channels)
 
     def synthesise(
         self, features: Num[Tensor, "b f t"], length: int | None = None, *, quality: Quality = "best"

@@ -18,7 +18,7 @@ import math
 
 import numpy as np
 
-from latentscape.signal.compiled import compiled, each_row
+from latentscape.core.compiled import compiled, each_row
 
 GAMMA = 0.25645
 """gamma / W^2 of the Hann window (Prusa et al. 2017, table I)."""

@@ -19,6 +19,8 @@ from latentscape.core.config import Record
 from latentscape.core.errors import ConfigError, DataError
 
 Quality = Literal["live", "fast", "best"]
+LEAST_DENSITY = 1e-30
+"""Added to a power density before its root is taken, which has no slope at zero."""
 
 
 class SoundConfig(Record):
@@ -122,6 +124,16 @@ class Representation(ABC):
         """Return the causal synthesiser; ``None`` where the representation needs the whole sound."""
         return None
 
+    def spectrum(self, features: Num[Tensor, "b f t"]) -> tuple[Float[Tensor, "b k u"], Float[Tensor, " k"]] | None:
+        r"""Return the root of the power density (of several channels, their mean) and its frequencies in Hz, ascending.
+
+        Frequencies :math:`f_k` may be unevenly apart. Sums over them take the widths :math:`w_k` that
+        :func:`widths` gives: :math:`\sum_k p_k w_k`, p the square of what is returned, is about the mean square of the
+        sound (1/2 for a full-scale sine). Gradients flow. ``u`` is t, or 1 where the features are samples: one spectrum
+        of all of them. ``None`` where features have no spectrum that can be differentiated.
+        """
+        return None
+
     def check_wave(self, wave: Tensor) -> None:
         """Refuse a wave that has no samples or another number of channels.
 
@@ -141,6 +153,12 @@ class Representation(ABC):
         if features.shape[1] != self.frame_size or features.shape[2] < 1:
             expected = f"[b, {self.frame_size}, t >= 1]"
             raise DataError(f"{type(self).__name__} got features of shape {list(features.shape)}, expected {expected}")
+
+
+def widths(frequencies: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
+    """Return the stretch in Hz that each of ascending frequencies stands for: half the way to either neighbour."""
+    edges = torch.cat((frequencies[:1], (frequencies[1:] + frequencies[:-1]) / 2, frequencies[-1:]))
+    return edges.diff()
 
 
 def fit_length(wave: Float[Tensor, "b c n"], length: int | None) -> Float[Tensor, "b c m"]:

@@ -16,6 +16,7 @@ from latentscape.signal import phase
 from latentscape.signal.frames import Frames
 from latentscape.signal.realtime import LiveExact, LivePhase
 from latentscape.signal.representation import (
+    LEAST_DENSITY,
     LiveSynthesiser,
     Quality,
     Representation,
@@ -87,9 +88,14 @@ class Stft(Representation):
 
     def live(self) -> LiveSynthesiser:
         """Return the overlap-add that gives what is settled."""
-        return LiveExact(self.grid, self.channels, self.spectrum)
+        return LiveExact(self.grid, self.channels, self.coefficients)
 
-    def spectrum(self, features: Num[Tensor, "b f t"]) -> Complex[Tensor, "r t m"]:
+    def spectrum(self, features: Num[Tensor, "b f t"]) -> tuple[Float[Tensor, "b k u"], Float[Tensor, " k"]]:
+        """Return the root of the power density."""
+        power = torch.view_as_real(self.coefficients(features)).square().sum(-1)
+        return density_of(self, power, self.grid.density(self.sample_rate))
+
+    def coefficients(self, features: Num[Tensor, "b f t"]) -> Complex[Tensor, "r t m"]:
         """Return X of features, a row a channel."""
         self.check_features(features)
         real, imaginary = unfold(features, self.channels).unflatten(1, (2, self.grid.bins)).unbind(1)
@@ -99,8 +105,16 @@ class Stft(Representation):
         self, features: Num[Tensor, "b f t"], length: int | None = None, *, quality: Quality = "best"
     ) -> Float[Tensor, "b c n"]:
         """Return the least-squares inverse."""
-        wave = self.grid.synthesise(self.spectrum(features), length)
+        wave = self.grid.synthesise(self.coefficients(features), length)
         return fit_length(fold(wave[:, None], self.channels), length)
+
+
+def density_of(
+    representation: "Stft | Magnitudes", power: Float[Tensor, "r t k"], scale: float
+) -> tuple[Float[Tensor, "b k u"], Float[Tensor, " k"]]:
+    """Return what :meth:`Representation.spectrum` does of power on the grid of bins, a row a channel."""
+    mean = power.unflatten(0, (-1, representation.channels)).mean(1).transpose(1, 2) * scale
+    return (mean + LEAST_DENSITY).sqrt(), representation.grid.frequencies(representation.sample_rate, power)
 
 
 class Magnitudes(Representation):
@@ -184,3 +198,7 @@ class LogStft(Magnitudes):
         self.check_features(features)
         level = unfold(features, self.channels).transpose(1, 2)
         return torch.where(level > self.floor_db + 1e-3, torch.exp(level * (1 / DB)), 0.0)
+
+    def spectrum(self, features: Num[Tensor, "b f t"]) -> tuple[Float[Tensor, "b k u"], Float[Tensor, " k"]]:
+        """Return the root of the power density."""
+        return density_of(self, self.magnitude(features).square(), self.grid.density(self.sample_rate))

@@ -6,7 +6,16 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
-from latentscape.signal.representation import LiveSynthesiser, Quality, Representation, SoundConfig, fit_length
+from latentscape.signal.representation import (
+    LEAST_DENSITY,
+    LiveSynthesiser,
+    Quality,
+    Representation,
+    SoundConfig,
+    fit_length,
+)
+
+_FEWEST = 64
 
 
 class WaveformConfig(SoundConfig):
@@ -45,6 +54,18 @@ class Waveform(Representation):
     def live(self) -> LiveSynthesiser:
         """Return the synthesiser that gives every frame at once."""
         return Immediate(self)
+
+    def spectrum(self, features: Num[Tensor, "b f t"]) -> tuple[Float[Tensor, "b k u"], Float[Tensor, " k"]] | None:
+        """Return the root of the power density of all samples together; ``None`` for too few of them to have one."""
+        self.check_features(features)
+        n = features.shape[2]
+        if n < _FEWEST:
+            return None
+        hann = torch.hann_window(n, device=features.device)
+        power = torch.view_as_real(torch.fft.rfft(features * hann)).square().sum(-1).mean(1)
+        scale = 16 / (3 * n * self.sample_rate)  # as of latentscape.signal.frames
+        frequencies = torch.arange(n // 2 + 1, device=features.device) * (self.sample_rate / n)
+        return (power[..., None] * scale + LEAST_DENSITY).sqrt(), frequencies
 
 
 class Immediate(LiveSynthesiser):

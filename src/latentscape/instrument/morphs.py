@@ -1,0 +1,62 @@
+"""Morphs: the points of a sound on its way to another one."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentscape.core.errors import UsageError, nearest
+from latentscape.geometry.paths import Line, Retimed, Sphere, slerp
+from latentscape.instrument.labels import Labels
+from latentscape.instrument.walks import leg, paced
+
+if TYPE_CHECKING:
+    from latentscape.instrument.instrument import Instrument
+
+MORPHS = ("line", "sphere", "geodesic")
+
+
+def morphed(
+    instrument: "Instrument",
+    first: Float[Tensor, "n d"],
+    second: Float[Tensor, "n d"],
+    kind: str,
+    *,
+    weight: float | None = None,
+    speed: str = "time",
+    labels: Labels | None = None,
+) -> Float[Tensor, "n d"]:
+    r"""Return the points of a morph from one course of codes to another of the same length, A and B.
+
+    With w from 0 to 1 (or held at ``weight``) and :math:`\gamma` the path between the means of A and B,
+
+    * line: :math:`(1 - w) A + w B`
+    * sphere: along great circles about the middle of the corpus, point by point
+    * geodesic: :math:`\gamma(w) + (1 - w) (A - \bar A) + w (B - \bar B)`: the means go along the geodesic while the
+      movements about them are cross-faded; with a straight :math:`\gamma` this is the line
+
+    A ``speed`` other than time turns w so that :math:`\gamma` goes at constant speed in that distance.
+
+    Raises:
+        UsageError: the kind or speed is not known.
+    """
+    if kind not in MORPHS:
+        raise UsageError(f"morph '{kind}' is not known{nearest(kind, MORPHS)}")
+    low, high, centre = first.mean(0), second.mean(0), instrument.centre
+    if kind == "line":
+        path = Line(a=low.tolist(), b=high.tolist())
+    elif kind == "sphere":
+        path = Sphere(a=low.tolist(), b=high.tolist(), centre=centre.tolist())
+    else:
+        path = leg(instrument, kind, low, high)
+    path = paced(instrument, path, speed, labels)
+    share = torch.linspace(0, 1, len(first), dtype=torch.float64)
+    share = share if weight is None else torch.full_like(share, weight)
+    if kind == "geodesic":
+        w = share.to(first)[:, None]
+        return path.evaluate(share).to(first) + (1 - w) * (first - low) + w * (second - high)
+    w = (path.time(share) if isinstance(path, Retimed) else share).to(first)
+    if kind == "line":
+        return torch.lerp(first, second, w[:, None])
+    return centre + slerp(first - centre, second - centre, w)

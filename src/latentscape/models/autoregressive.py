@@ -1,0 +1,333 @@
+r"""The autoregressive model of a wave: p(x | c) as a product over samples, made by a WaveNet.
+
+Letters: b rows, n samples, x_t codes or values ``[b, 1, n]``, e what is told, y what is heard.
+
+.. math:: \log p(x \mid e, y) = \sum_{t=1}^{n} m_t \log p(x_t \mid x_1 \dots x_{t-1}, e, y_1 \dots y_t)
+
+The law of a sample is a likelihood of the dist room: categorical (mu-law codes), a mixture of discretised logistics, or
+a normal law with a scale of its own. m is 1 but where ``present`` in the context is 0: what was padded is no sound, and
+enters no loss. ``log_prob`` sees all samples at once; ``sample`` makes one after another
+(:mod:`latentscape.nets.wavenet_sampler`).
+
+**Conditions.** Labels are embedded side by side, -1 is unknown; a ``vector`` ``[b, e]`` in the context stands beside
+them (NaN: unknown); both enter the gate of every layer. A ``series`` ``[b, c, m]`` is heard, one step every ``hop``
+samples (NaN: unknown). In training all of it is withheld from a share of the rows, so that conditions can be
+strengthened when sampling.
+
+There are no latents: the distortion is the negative log-likelihood, nats an item; in bits a sample it is that divided
+by n ln 2.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+from latentscape.core.config import Record
+from latentscape.core.errors import ConfigError, LikelihoodError, UsageError
+from latentscape.dist.conditional import Conditional, Context
+from latentscape.dist.likelihood import Likelihood
+from latentscape.dist.likelihoods import CategoricalConfig, Codes, Continuous, GaussianConfig, build_likelihood
+from latentscape.dist.logistic import LogisticMixture, LogisticMixtureConfig
+from latentscape.dist.units import Affine
+from latentscape.models.autoencoder import full_precision
+from latentscape.models.labels import Labels
+from latentscape.models.model import Model, Terms
+from latentscape.nets.wavenet import WaveNet, WaveNetConfig
+from latentscape.nets.wavenet_sampler import Heard, Manner, Output, Sampler, Storage
+
+SampleLaw = Annotated[CategoricalConfig | LogisticMixtureConfig | GaussianConfig, Field(discriminator="kind")]
+PRESENT, VECTOR, SERIES = "present", "vector", "series"
+"""Names in the context: where x is sound (1) and no padding (0), ``[b, n]``; what is told; what is heard."""
+
+
+class SeriesConfig(Record):
+    """A series that is heard: ``channels`` numbers every ``hop`` samples."""
+
+    channels: int = Field(ge=1)
+    hop: int = Field(ge=1)
+
+
+class AutoregressiveConfig(Record):
+    """What :class:`Autoregressive` is made of.
+
+    Attributes:
+        net: sizes of the WaveNet.
+        likelihood: law of a sample; a ``gaussian`` must have ``scale: element``.
+        reads: whether the net sees codes through a table, or as values on a line.
+        condition: names of the labels that it is told.
+        embedding: width of each label's embedding.
+        vector: width of a vector that it is told; 0 for none.
+        series: what it hears.
+        condition_dropout: share of the training rows from which all conditions are withheld.
+    """
+
+    kind: Literal["wavenet"] = "wavenet"
+    net: WaveNetConfig = WaveNetConfig()
+    likelihood: SampleLaw = CategoricalConfig()
+    reads: Literal["codes", "values"] = "codes"
+    condition: tuple[str, ...] = ()
+    embedding: int = Field(16, ge=1)
+    vector: int = Field(0, ge=0)
+    series: SeriesConfig | None = None
+    condition_dropout: float = Field(0.1, ge=0, lt=1)
+
+
+class WaveLaw(Distribution):
+    """p(x | e, y), batch ``[b]``, event ``[1, n]``.
+
+    Args:
+        net: the conditional that made it.
+        heard: conditions of the b rows.
+        rows: b.
+        n: samples.
+        present: ``[b, n]``, or ``None``: all.
+    """
+
+    arg_constraints: dict[str, Any] = {}
+
+    def __init__(self, net: "WaveNetConditional", heard: Heard, rows: int, n: int, present: Tensor | None) -> None:
+        self.net, self.heard, self.present = net, heard, present
+        super().__init__(torch.Size((rows,)), torch.Size((1, n)), validate_args=False)
+
+    @property
+    def support(self) -> Any:  # pyrefly: ignore
+        """Codes or real values."""
+        return constraints.independent(constraints.integer_interval(0, self.net.output.levels - 1), 2)
+
+    @property
+    def mean(self) -> Tensor:
+        """None is known: its samples are."""
+        raise NotImplementedError
+
+    def raw(self, value: Tensor) -> Float[Tensor, "b n o"]:
+        """Return the raw parameters of every sample's law, given those before it."""
+        return full_precision(self.net.net(self.net.read(value)[:, 0], self.heard.told, self.heard.series))
+
+    def log_probs(self, value: Tensor) -> Float[Tensor, "b n"]:
+        """Return the log-density of every sample given those before it, nats; 0 where nothing is present."""
+        raw = self.raw(value)
+        law = self.net.likelihood(raw.flatten(0, 1))
+        logs = law.log_prob(value.reshape(-1, 1)).reshape(raw.shape[:2])
+        return logs if self.present is None else logs * self.present
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log-density ``[..., b]``, nats an item; ``value [..., b, 1, n]``."""
+        if value.ndim > 3:
+            return torch.stack([self.log_prob(one) for one in value])
+        return self.log_probs(value).sum(1)
+
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
+        """Draw ``[*sample_shape, b, 1, n]``; the draws follow torch's global stream."""
+        count = torch.Size(sample_shape).numel()
+        told, series = (
+            None if one is None else one.repeat(count, *[1] * (one.ndim - 1))
+            for one in (self.heard.told, self.heard.series)
+        )
+        heard = Heard(told, series, self.heard.bare)
+        rows, (n,) = count * self.batch_shape[0], self.event_shape[1:]
+        seed = int(torch.randint(2**62, ()))
+        return self.net.draw(n, rows, heard, seed=seed).reshape(*sample_shape, *self.batch_shape, 1, n)
+
+
+class WaveNetConditional(Conditional[Tensor | None]):
+    """p(x | given, context), where ``given`` is a further vector ``[b, e]`` that is told, such as a latent code.
+
+    Args:
+        config: what it is made of.
+        samples: n of the event.
+        vocabulary: number of values of every label.
+        units: mean and scale of a real-valued wave.
+        given: width of the vector given; 0 for none.
+    """
+
+    def __init__(
+        self,
+        config: AutoregressiveConfig,
+        samples: int,
+        vocabulary: Mapping[str, int] = {},
+        units: Affine | None = None,
+        given: int = 0,
+    ) -> None:
+        super().__init__()
+        self.config, self.samples, self.given = config, samples, given
+        self.likelihood = build_likelihood(config.likelihood, (1,), units or Affine((1,)))
+        self.output = output_of(self.likelihood)
+        if config.reads == "codes" and not self.output.levels:
+            raise ConfigError("model.reads: got 'codes' for a gaussian likelihood, expected 'values'")
+        self.labels = Labels(config.condition, vocabulary, config.embedding)
+        told = self.labels.width + config.vector + given
+        series = config.series
+        self.net = WaveNet(
+            config.net,
+            self.likelihood.channels,
+            self.output.levels if config.reads == "codes" else 0,
+            told,
+            series.channels if series else 0,
+            series.hop if series else 1,
+        )
+
+    def forward(self, given: Tensor | None, context: Context = {}) -> WaveLaw:
+        """Return p(x | given, context)."""
+        rows = next((len(one) for one in (given, *context.values()) if one is not None), 1)
+        return WaveLaw(self, self.heard(given, context, rows), rows, self.samples, context.get(PRESENT))
+
+    def heard(self, given: Tensor | None, context: Context, rows: int) -> Heard:
+        """Return what is told and heard of ``rows`` items, and what stands for nothing told."""
+        series = context.get(SERIES) if self.config.series else None
+        if not self.net.told:
+            return Heard(None, series)
+        return Heard(self._told(given, context, rows), series, self._told(None, {}, 1))
+
+    def _told(self, given: Tensor | None, context: Context, rows: int) -> Float[Tensor, "b e"]:
+        like = next(self.parameters())
+        parts = [self.labels(context, rows)] if self.labels.names else []
+        for vector, width in ((context.get(VECTOR), self.config.vector), (given, self.given)):
+            if width:
+                parts.append(like.new_zeros(rows, width) if vector is None else vector.nan_to_num(0.0))
+        return torch.cat(parts, dim=1)
+
+    def read(self, x: Tensor) -> Tensor:
+        """Return what the network reads of x: codes, or standardised values."""
+        if self.net.levels:
+            return self._levels(x).long()
+        return self.likelihood.units.standardise(x)
+
+    def _levels(self, x: Tensor) -> Tensor:
+        if isinstance(self.likelihood, LogisticMixture):
+            config = self.likelihood.config
+            return ((x - config.low) * ((config.levels - 1) / (config.high - config.low))).round()
+        return x
+
+    def draw(
+        self,
+        n: int,
+        rows: int,
+        heard: Heard = Heard(),
+        *,
+        seed: int = 0,
+        manner: Manner = Manner(),
+        prime: Tensor | None = None,
+        threads: int = 1,
+        storage: Storage = "float32",
+    ) -> Tensor:
+        """Return samples ``[rows, 1, n]`` in the units of x; ``prime [rows, 1, m]`` is how they begin.
+
+        A function of its arguments and the weights; see :class:`latentscape.nets.wavenet_sampler.Sampler`.
+        """
+        begun = None
+        if prime is not None:
+            begun = (self._levels(prime) if self.output.levels else self.likelihood.units.standardise(prime))[:, 0]
+        sampler = Sampler(self.net, self.output, storage)
+        told = Heard(
+            *(None if one is None else one.detach().cpu().float() for one in (heard.told, heard.series, heard.bare))
+        )
+        values = sampler.sample(n, rows, seed=seed, heard=told, manner=manner, prime=begun, threads=threads)
+        values = values.unsqueeze(1).to(next(self.parameters()).device)
+        if isinstance(self.likelihood, Codes):
+            return values.long()
+        if isinstance(self.likelihood, LogisticMixture):
+            config = self.likelihood.config
+            return config.low + values * ((config.high - config.low) / (config.levels - 1))
+        return self.likelihood.units.restore(values)
+
+
+class Autoregressive(Model):
+    """The model of the module.
+
+    Args:
+        config: what it is made of.
+        event_shape: of x, ``(1, n)``.
+        vocabulary: number of values of every label.
+        units: mean and scale of a real-valued wave, one number each.
+
+    Raises:
+        ConfigError: x is no wave of one channel, or a label is not known.
+    """
+
+    glance = 400_000
+
+    def __init__(
+        self,
+        config: AutoregressiveConfig,
+        event_shape: tuple[int, ...],
+        vocabulary: Mapping[str, int] = {},
+        units: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        if len(event_shape) != 2 or event_shape[0] != 1:
+            raise ConfigError(
+                f"model wavenet: x has shape {event_shape} an item, expected (1, samples): take representation "
+                "'mulaw' or 'waveform' with one channel, and a window of several samples"
+            )
+        self.config, self.event_shape = config, tuple(event_shape)
+        mean, scale = (float(one.double().mean()) for one in units) if units is not None else (0.0, 1.0)
+        self.conditional = WaveNetConditional(config, event_shape[1], vocabulary, Affine((1,), mean, scale))
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples before each that its law depends on."""
+        return self.conditional.net.receptive_field
+
+    def law(self, context: Context, rows: int) -> WaveLaw:
+        """Return p(x | context) of ``rows`` items."""
+        conditional = self.conditional
+        return WaveLaw(
+            conditional, conditional.heard(None, context, rows), rows, conditional.samples, context.get(PRESENT)
+        )
+
+    def terms(self, x: Tensor, context: Context = {}, *, samples: int = 1, exact: bool = True) -> Terms:
+        """Return the negative log-likelihood, ``[k, b]`` (every one of the k rows the same); no rates."""
+        if self.training and self.config.condition_dropout:
+            context = self._withheld(context, len(x), x.device)
+        law = self.law(context, len(x))
+        return Terms(-law.log_prob(x).expand(samples, -1), (), (), law)
+
+    def _withheld(self, context: Context, rows: int, device: torch.device) -> Context:
+        hidden = torch.rand(rows, device=device) < self.config.condition_dropout
+        unknown = {**dict.fromkeys(self.config.condition, -1), VECTOR: math.nan, SERIES: math.nan}
+        withheld = {
+            name: context[name].masked_fill(hidden.reshape(-1, *[1] * (context[name].ndim - 1)), value)
+            for name, value in unknown.items()
+            if name in context
+        }
+        return {**context, **withheld}
+
+    def check(self, x: Tensor, context: Context = {}) -> None:
+        """Refuse data or conditions that the model can't describe.
+
+        Raises:
+            LikelihoodError: what arrived and what was expected.
+        """
+        super().check(x, context)
+        self.conditional.likelihood.check(x.reshape(-1, 1))
+        self.conditional.labels.check(context)
+        if self.config.series and SERIES in context:
+            try:
+                self.conditional.net.listen(context[SERIES].float(), x.shape[2])
+            except UsageError as error:
+                raise LikelihoodError(f"{error}") from error
+
+
+def output_of(likelihood: Likelihood) -> Output:
+    """Return what the sampler must know of the law of one sample.
+
+    Raises:
+        ConfigError: it can't be drawn from one sample at a time.
+    """
+    if isinstance(likelihood, Codes):
+        return Output("categorical", likelihood.levels)
+    if isinstance(likelihood, LogisticMixture):
+        return Output("logistic", likelihood.config.levels, (float(likelihood.config.components), likelihood.least))
+    if isinstance(likelihood, Continuous) and likelihood.power == 2:
+        config = likelihood.config
+        if config.scale == "element" and config.lower is None:
+            return Output("gaussian", 0, (likelihood.start, config.least))
+    raise ConfigError(
+        "model.likelihood: a wavenet needs 'categorical', 'logistic_mixture', or 'gaussian' with scale: element"
+    )

@@ -1,0 +1,216 @@
+r"""WaveNet: a causal stack of dilated, gated, residual convolutions (van den Oord et al. 2016).
+
+Letters: n samples, x_t the sample at step t, h hidden values ``[b, n, r]``, z the gate's input ``[b, n, 2 r]``, a its
+output, d the dilation of a layer, K kernel width, e what is told of the whole item, y what is heard at t.
+
+.. math::
+    h^1_t = E(x_{t-1}), \qquad
+    z^l_t = \sum_{k=0}^{K-1} W^l_k h^l_{t - k d_l} + c^l + U^l e + V^l y_t, \qquad
+    a = \tanh(z_{1..r}) \odot \sigma(z_{r+1..2r})
+
+.. math:: h^{l+1} = h^l + P^l a^l, \qquad
+          o_t = B \operatorname{relu}(A \operatorname{relu}(\textstyle\sum_l Q^l a^l + q) + q') + q''
+
+(eq. 2 to 4 of the paper). o are the raw parameters of p(x_t | x_1 .. x_{t-1}, e, y). E is a row of a table for codes (a
+one-hot code through a matrix), a line for real values; before the first sample it is the table's last row, and every
+hidden value before the begin is 0. The receptive field is :math:`1 + (K - 1) \sum_l d_l` samples.
+
+What is heard is a series at a lower rate, one step every ``hop`` samples; step i stands at sample (i + 1/2) hop. It is
+widened by a convolution over three steps, brought to one value every ``hold`` samples by a transposed convolution a
+channel (which begins as linear interpolation), and held in between: V y costs 1 / ``hold`` of what it would.
+
+Hidden values lie as ``[b, n, r]``, and a convolution is one matrix product of the taps side by side.
+"""
+
+import math
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Num
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from latentscape.core.config import Record
+from latentscape.core.errors import UsageError
+
+
+class WaveNetConfig(Record):
+    """Sizes of the stack.
+
+    Attributes:
+        residual: width of hidden values.
+        skip: width of the skips' sum and of the head.
+        kernel: width of the dilated convolutions, K.
+        dilations: of one cycle of layers.
+        stacks: how often the cycle is repeated.
+        heard: width of a widened series.
+        hold: samples that a value of the widened series is held for (or the greatest common divisor with its hop).
+    """
+
+    residual: PositiveInt = 32
+    skip: PositiveInt = 64
+    kernel: PositiveInt = 2
+    dilations: tuple[PositiveInt, ...] = Field((1, 2, 4, 8, 16, 32, 64, 128, 256, 512), min_length=1)
+    stacks: PositiveInt = 1
+    heard: PositiveInt = 32
+    hold: PositiveInt = 8
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples before x_t that its law depends on."""
+        return 1 + (self.kernel - 1) * self.stacks * sum(self.dilations)
+
+
+class Upsampler(nn.Module):
+    """Brings a series ``[b, c, m]`` to one value every ``hold`` samples, ``[b, m hop / hold, heard]``."""
+
+    def __init__(self, config: WaveNetConfig, channels: int, hop: int) -> None:
+        super().__init__()
+        self.channels, self.hop = channels, hop
+        self.hold = math.gcd(hop, config.hold)
+        self.stride = hop // self.hold
+        self.widen = nn.Conv1d(channels, config.heard, 3, padding=1)
+        if self.stride > 1:
+            self.spread = nn.ConvTranspose1d(
+                config.heard, config.heard, 2 * self.stride, self.stride, groups=config.heard, bias=False
+            )
+            ramp = (torch.arange(2 * self.stride) + 0.5) / self.stride
+            with torch.no_grad():
+                self.spread.weight.copy_((1 - (1 - ramp).abs()).expand_as(self.spread.weight))
+
+    def forward(self, heard: Float[Tensor, "b c m"]) -> Float[Tensor, "b j e"]:
+        """Return the widened series."""
+        y = F.silu(self.widen(heard))
+        if self.stride > 1:  # the ends are held, so that there is something to interpolate with
+            y = self.spread(F.pad(y, (1, 1), mode="replicate"))
+            cut = self.stride + self.stride // 2
+            y = y[..., cut : cut + heard.shape[2] * self.stride]
+        return y.transpose(1, 2)
+
+
+class WaveNet(nn.Module):
+    """The network of the module.
+
+    Args:
+        config: its sizes.
+        outputs: raw parameters of one sample's law.
+        levels: codes that are read through a table, or 0: standardised values are read.
+        told: numbers that tell of the whole item, e.
+        channels: of the series that is heard; 0 for none.
+        hop: samples a step of that series.
+    """
+
+    def __init__(
+        self, config: WaveNetConfig, outputs: int, levels: int, told: int = 0, channels: int = 0, hop: int = 1
+    ) -> None:
+        super().__init__()
+        self.config, self.outputs, self.levels, self.told = config, outputs, levels, told
+        r, s = config.residual, config.skip
+        self.dilations = config.dilations * config.stacks
+        depth = len(self.dilations)
+        self.table = nn.Parameter(torch.randn(levels + 1, r) if levels else torch.zeros(2, r).normal_())
+        self.gates = nn.ModuleList(_linear(config.kernel * r, 2 * r) for _ in range(depth))
+        self.outs = nn.ModuleList(_linear(r, r + s, bias=False) for _ in range(depth))
+        with torch.no_grad():
+            for _, _, out in self.layers:
+                out.weight[:r] *= depth**-0.5
+                out.weight[r:] *= 2 * depth**-0.5
+        self.skip_bias = nn.Parameter(torch.zeros(s))
+        self.head = nn.ModuleList([_linear(s, s, gain=2**0.5), _linear(s, outputs, gain=0.1)])
+        self.tell = _linear(told, depth * 2 * r, bias=False, gain=0.5) if told else None
+        self.upsampler = Upsampler(config, channels, hop) if channels else None
+        self.hear = _linear(config.heard, depth * 2 * r, bias=False, gain=0.5) if channels else None
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples before x_t that its law depends on."""
+        return self.config.receptive_field
+
+    @property
+    def layers(self) -> list[tuple[int, nn.Linear, nn.Linear]]:
+        """Dilation, gate (all taps, the oldest first) and output (residual, then skip) of every layer."""
+        gates, outs = cast("list[nn.Linear]", self.gates), cast("list[nn.Linear]", self.outs)
+        return list(zip(self.dilations, gates, outs, strict=True))
+
+    def begin(self, x: Num[Tensor, "b n"]) -> Float[Tensor, "b n r"]:
+        """Return the first layer's input: what is seen of the sample before each."""
+        if not self.levels:
+            return F.pad(x[:, :-1], (1, 0)).unsqueeze(2) * self.table[0] + self.table[1]
+        return F.embedding(F.pad(x[:, :-1], (1, 0), value=self.levels), self.table)
+
+    def told_gates(self, told: Float[Tensor, "b e"] | None) -> Float[Tensor, "b l z"]:
+        """Return what is added to every gate at all steps: ``[b, layers, 2 r]``, or ``[1, ...]`` if nothing is told."""
+        bias = torch.stack([gate.bias for _, gate, _ in self.layers]).unsqueeze(0)
+        if self.tell is None or told is None:
+            return bias
+        return bias + self.tell(told).reshape(len(told), len(self.gates), -1)
+
+    def heard_gates(self, y: Float[Tensor, "b j e"]) -> Float[Tensor, "b j l z"]:
+        """Return what a widened series adds to every gate: ``[b, steps, layers, 2 r]``."""
+        assert self.hear is not None
+        return self.hear(y).reshape(*y.shape[:2], len(self.gates), -1)
+
+    def forward(
+        self,
+        x: Num[Tensor, "b n"],
+        told: Float[Tensor, "b e"] | None = None,
+        heard: Float[Tensor, "b c m"] | None = None,
+    ) -> Float[Tensor, "b n o"]:
+        """Return the raw parameters of every sample's law, given those before it.
+
+        Args:
+            x: codes (int64), or standardised values.
+            told: of the items.
+            heard: series of at least n / hop steps; ``None`` adds nothing, and so does one that is NaN: unknown.
+
+        Raises:
+            UsageError: the series is too short, or has other channels.
+        """
+        n, r = x.shape[1], self.config.residual
+        fixed = self.told_gates(told)
+        series = None if heard is None else self.heard_gates(self.listen(heard, n))
+        h = self.begin(x)
+        skips = self.skip_bias.expand(1, 1, -1)
+        for layer, (dilation, gate, out) in enumerate(self.layers):
+            taps = [_later(h, tap * dilation) for tap in range(self.config.kernel - 1, 0, -1)]
+            z = F.linear(torch.cat([*taps, h], dim=2), gate.weight) + fixed[:, layer].unsqueeze(1)
+            if series is not None:
+                assert self.upsampler is not None
+                z = z + series[:, :, layer].repeat_interleave(self.upsampler.hold, dim=1)[:, :n]
+            a = torch.tanh(z[..., :r]) * torch.sigmoid(z[..., r:])
+            y = out(a)
+            h = h + y[..., :r]
+            skips = skips + y[..., r:]
+        return self.head[1](F.relu(self.head[0](F.relu(skips))))
+
+    def listen(self, heard: Float[Tensor, "b c m"], n: int) -> Float[Tensor, "b j e"]:
+        """Return the widened series for n samples.
+
+        Raises:
+            UsageError: it is too short, or has other channels.
+        """
+        up = self.upsampler
+        if up is None:
+            raise UsageError("a series was given, but this network hears none")
+        if heard.shape[1] != up.channels or heard.shape[2] * up.hop < n:
+            raise UsageError(
+                f"a series of {heard.shape[1]} channels and {heard.shape[2]} steps arrived, "
+                f"expected {up.channels} channels and at least {-(-n // up.hop)} steps for {n} samples"
+            )
+        known = heard.isfinite().all(2).all(1)
+        return (up(heard.nan_to_num(0.0, 0.0, 0.0)) * known[:, None, None])[:, : -(-n // up.hold)]
+
+
+def _later(h: Tensor, by: int) -> Tensor:
+    """Return hidden values ``by`` steps later; 0 before the begin."""
+    return F.pad(h[:, : max(0, h.shape[1] - by)], (0, 0, min(by, h.shape[1]), 0))
+
+
+def _linear(inputs: int, outputs: int, *, bias: bool = True, gain: float = 1.0) -> nn.Linear:
+    layer = nn.Linear(inputs, outputs, bias=bias)
+    with torch.no_grad():
+        layer.weight.normal_(0, gain * inputs**-0.5)
+        if bias:
+            layer.bias.zero_()
+    return layer

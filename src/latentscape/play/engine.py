@@ -1,0 +1,286 @@
+r"""One live player: orders go in at any time, blocks of sound come out, obeyed from the next block on.
+
+Letters: c channels, d latent width, n samples a block.
+
+Only the thread that renders touches the state; orders wait in a queue until the next block begins. The voice's phase
+goes on over every order. From silence a new voice begins, primed, so that its sound comes with the first sample.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentscape.core.errors import LatentscapeError, UsageError
+from latentscape.geometry.path import Path
+from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.voice import Voice
+from latentscape.play.envelope import Ramp
+from latentscape.play.limits import REPORTS, Bucket
+from latentscape.play.load import LEAD, Load
+from latentscape.play.motion import GLIDE, Loop, Motion
+
+FADE_SECONDS = 0.005
+RELEASE_SECONDS = 0.08
+LEVEL_SECONDS = 0.02
+LOUDEST = 4.0
+"""The greatest sample sent, whatever a far point decodes to (full scale is 1)."""
+MOST_ORDERS = 4096
+Order = Callable[["Player"], None]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where the sound is.
+
+    Attributes:
+        sample: the first whose sound depends on the point.
+        code: the point, ``[d]``.
+        base: the point without the offsets along axes, ``[d]``.
+        share: where on its path it is, 0 to 1.
+        seq: of the last order obeyed.
+    """
+
+    sample: int
+    code: Tensor
+    base: Tensor
+    share: float | None
+    seq: int | None
+
+
+@dataclass(frozen=True)
+class Block:
+    """What one rendering gives.
+
+    Attributes:
+        first: number of the first sample since the player began.
+        wave: ``[n, c]`` float32.
+        report: where the sound is, at most so often (see :data:`latentscape.play.limits.REPORTS`).
+        errors: orders that could not be obeyed.
+    """
+
+    first: int
+    wave: np.ndarray
+    report: Report | None
+    errors: tuple[str, ...]
+
+
+class Player:
+    """A listener's sound.
+
+    Args:
+        instrument: what is played.
+        block: samples a block.
+        labels: told to the model at the start.
+    """
+
+    def __init__(self, instrument: Instrument, block: int = 256, labels: Mapping[str, str] = {}) -> None:
+        voice = Voice(instrument, labels)
+        assert instrument.representation is not None  # a voice has seen to that
+        self.instrument, self.block = instrument, block
+        self.rate, self.channels = instrument.representation.sample_rate, instrument.representation.channels
+        self.hop = voice.hop
+        self.motion = Motion(instrument.centre.float().clone(), self.hop / self.rate)
+        self.load = Load()
+        self.first = 0
+        self.ahead = 0.05
+        self.playing = False
+        self.labels: dict[str, str] = dict(labels)
+        self.keys = False
+        self._offsets: dict[str, Tensor] = {}
+        self._notes: dict[int, float] = {}
+        self._fade, self._gate, self._level = Ramp(0.0), Ramp(1.0), Ramp(1.0)
+        self._voice: Voice | None = None
+        self._told = False
+        self._buffer: list[np.ndarray] = []
+        self._held = 0
+        self._skipped = 0
+        self._orders: deque[tuple[Order, int | None]] = deque()
+        self._seq: int | None = None
+        self._reported: int | None = None
+        self._reports = Bucket(REPORTS)
+        self._newest: Report | None = None
+
+    # ---------------------------------------------------------------------------------------- from any thread
+
+    def submit(self, order: Order, seq: int | None = None) -> None:
+        """Let an order be obeyed before the next block.
+
+        Raises:
+            UsageError: too many wait already.
+        """
+        if len(self._orders) >= MOST_ORDERS:
+            raise UsageError("too many orders wait; slow down")
+        self._orders.append((order, seq))
+
+    @property
+    def wakes(self) -> bool:
+        """Whether there is something to do: sound to make or orders to obey."""
+        return self.playing or bool(self._orders)
+
+    @property
+    def lead(self) -> int:
+        """Samples to keep ready beyond what has been heard."""
+        return round(max(self.ahead, LEAD if self.load.level == 2 else 0.0) * self.rate)
+
+    # ------------------------------------------------------------------------------- orders, while a block begins
+
+    def go(self, code: Tensor, glide: float = GLIDE) -> None:
+        """Go to a point ``[d]``."""
+        self.motion.go(code, glide)
+
+    def travel(self, path: Path, seconds: float, loop: Loop, glide: float = GLIDE) -> None:
+        """Travel a path."""
+        self.motion.travel(path, seconds, loop, glide)
+
+    def shift(self, name: str, offset: Tensor, glide: float = GLIDE) -> None:
+        """Add an offset ``[d]`` to whatever plays, in place of the one of that name."""
+        self._offsets[name] = offset
+        self.motion.shift(torch.stack(list(self._offsets.values())).sum(0), glide)
+
+    def tell(self, labels: Mapping[str, str | None]) -> None:
+        """Change what the model is told; ``None`` is unknown.
+
+        Raises:
+            UsageError: a label or a value is not known.
+        """
+        told = {name: value for name, value in {**self.labels, **labels}.items() if value is not None}
+        self.instrument.context(told, 1)
+        self.labels, self._told = told, True
+
+    def play(self) -> None:
+        """Begin to sound."""
+        self.playing = True
+        self._fade.to(1.0, FADE_SECONDS * self.rate)
+
+    def stop(self) -> None:
+        """Fade out, then rest."""
+        self._fade.to(0.0, FADE_SECONDS * self.rate)
+
+    def set_level(self, gain: float) -> None:
+        """Change the loudness."""
+        self._level.to(gain, LEVEL_SECONDS * self.rate)
+
+    def set_keys(self, keys: bool) -> None:
+        """Sound only while a note is held, or always."""
+        self.keys = keys
+        self._open()
+
+    def note(self, midi: int, velocity: float | None, pitch: Callable[[int], Mapping[str, str]]) -> None:
+        """Press a key (``velocity`` 0 to 1) or let it go (``None``); the last held sounds, told as ``pitch`` says."""
+        before = self._last_note()
+        self._notes.pop(midi, None)
+        if velocity is not None:
+            self._notes[midi] = velocity
+        held = self._last_note()
+        if held is not None and held != before:
+            self.tell(pitch(held))
+        self._open()
+
+    def _last_note(self) -> int | None:
+        return next(reversed(self._notes), None)
+
+    def _open(self) -> None:
+        """Let the gate follow the keys."""
+        held = self._last_note()
+        goal = 1.0 if not self.keys else 0.0 if held is None else self._notes[held]
+        self._gate.to(goal, (FADE_SECONDS if goal > 0 else RELEASE_SECONDS) * self.rate)
+
+    # ------------------------------------------------------------------------------------------------- rendering
+
+    def render(self) -> Block | None:
+        """Obey what waits and return the next block; ``None`` where nothing plays."""
+        errors = self._obey()
+        if not self.playing:
+            return None
+        first, n = self.first, self.block
+        self._newest = None
+        silent = self._fade.silent or self._gate.silent
+        if silent:
+            self._rest(n)
+            wave = np.zeros((n, self.channels), np.float32)
+        else:
+            while self._held < n:
+                errors += self._advance()
+            wave = self._take(n)
+        for ramp in (self._fade, self._gate, self._level):
+            gain = ramp.take(n)
+            wave = wave * (gain if isinstance(gain, float) else gain[:, None])
+        self.first += n
+        if self._fade.silent:
+            self.playing = False
+            self._drop()
+        return Block(first, np.ascontiguousarray(wave, np.float32), self._due(), tuple(errors))
+
+    def _obey(self) -> list[str]:
+        errors = []
+        while self._orders:
+            order, seq = self._orders.popleft()
+            try:
+                order(self)
+            except LatentscapeError as error:
+                errors.append(str(error))
+            if seq is not None:
+                self._seq = seq
+        return errors
+
+    def _advance(self) -> list[str]:
+        """Push the next points into the voice."""
+        every = self.load.every
+        sample = self.first + self._held
+        begun = time.perf_counter()
+        labels = self.labels if self._told else None
+        if self._voice is None:
+            self.motion.settle()
+            self._voice, labels = Voice(self.instrument, self.labels), None
+        self._told = False
+        points = torch.stack([self.motion.next() for _ in range(every)])
+        wave = self._voice.push(points, labels, every=every)
+        errors = []
+        if not bool(torch.isfinite(wave).all()):
+            wave, self._voice = torch.zeros_like(wave), None
+            errors.append("the sound of that point is not finite; it is left out")
+        self._hold(wave)
+        self.load.worked(time.perf_counter() - begun, every * self.motion.step_seconds)
+        self._newest = self._report(sample, points[-1])
+        return errors
+
+    def _rest(self, n: int) -> None:
+        """Let time pass without a sound."""
+        self._drop()
+        self._skipped += n
+        while self._skipped >= self.hop:
+            self._skipped -= self.hop
+            self._newest = self._report(self.first, self.motion.next())
+
+    def _report(self, sample: int, code: Tensor) -> Report:
+        return Report(sample, code, code - self.motion.offset, self.motion.share, self._seq)
+
+    def _drop(self) -> None:
+        self._voice, self._buffer, self._held = None, [], 0
+
+    def _hold(self, wave: Tensor) -> None:
+        if wave.shape[-1]:
+            self._buffer.append(wave.clamp(-LOUDEST, LOUDEST).T.numpy())
+            self._held += wave.shape[-1]
+
+    def _take(self, n: int) -> np.ndarray:
+        joined = self._buffer[0] if len(self._buffer) == 1 else np.concatenate(self._buffer)
+        self._held -= n
+        self._buffer = [joined[n:]] if self._held else []
+        return joined[:n]
+
+    def _due(self) -> Report | None:
+        """Return the newest report if it may go out; one that tells of an order obeyed goes first."""
+        report = self._newest
+        if report is None:
+            return None
+        told = report.seq != self._reported
+        if not self._reports.take(keep=0 if told else 1):
+            return None
+        self._reported = report.seq
+        return report

@@ -1,0 +1,180 @@
+"""The server of ``latentscape play``: the page, its data, and a WebSocket for every listener."""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+import threading
+import webbrowser
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from latentscape.core.errors import UsageError
+from latentscape.instrument.instrument import Instrument
+from latentscape.play import limits
+from latentscape.play.api import Api
+from latentscape.play.desk import Desk
+from latentscape.play.engine import Player
+from latentscape.play.guard import LOOPBACK, Doors, Guard
+from latentscape.play.session import Hall, Session
+from latentscape.play.sounds import Sounds
+from latentscape.play.stage import Stage
+
+PORT = 8137
+PORTS = 64
+MEDIA = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".woff2": "font/woff2",
+}
+
+
+def page_files() -> dict[str, Path]:
+    """Return the page's files by name: all that is ever served from the disk."""
+    folder = Path(str(resources.files("latentscape.play"))) / "page"
+    return {path.name: path for path in sorted(folder.glob("*")) if path.suffix in MEDIA and path.is_file()}
+
+
+def build_app(stage: Stage, doors: Doors, run: Path | None = None) -> Starlette:
+    """Return the application.
+
+    Args:
+        stage: the run.
+        doors: by which it is reached.
+        run: its folder, which says where the corpus is.
+    """
+    workers = ThreadPoolExecutor(limits.PLAYERS, thread_name_prefix="play")
+    hall, files, desk = Hall(), page_files(), Desk()
+    api = Api(stage, Sounds(stage, run), desk)
+
+    def static(request: Request) -> Response:
+        name = request.path_params.get("name", "index.html")
+        path = files.get(name)
+        if path is None:
+            return JSONResponse({"error": "there is no such file"}, 404)
+        return Response(path.read_bytes(), media_type=MEDIA[path.suffix])
+
+    async def play(socket: WebSocket) -> None:
+        await Session(socket, stage, hall, workers, desk).run()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await asyncio.to_thread(warm_up, stage)
+        yield
+        workers.shutdown(wait=False, cancel_futures=True)
+        desk.close()
+
+    routes = [
+        Route("/", static),
+        Route("/static/{name}", static),
+        *api.routes,
+        WebSocketRoute("/play", play),
+    ]
+    return Starlette(routes=routes, middleware=[Middleware(Guard, doors=doors)], lifespan=lifespan)
+
+
+def warm_up(stage: Stage) -> None:
+    """Compile and load what the first block would have to wait for."""
+    player = Player(stage.instrument)
+    player.submit(Player.play)
+    for _ in range(8):
+        player.render()
+
+
+def bind(host: str, port: int | None) -> socket.socket:
+    """Return a listening socket, on the port that is asked for, or the first free one from :data:`PORT`.
+
+    Raises:
+        UsageError: the port is taken or the host is not one of this machine's.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), 0, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise UsageError(f"host '{host}' is not known: {error.strerror or error}") from error
+    ports = range(PORT, PORT + PORTS) if port is None else (port,)
+    reason = ""
+    for one in ports:
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((address[0], one, *address[2:]))
+            listener.listen()  # until then, others may bind it, too
+            return listener
+        except OSError as error:
+            listener.close()
+            reason = error.strerror or str(error)
+    raise UsageError(f"{host} port {ports[0]}{'' if port else f' to {ports[-1]}'}: {reason}; choose another --port")
+
+
+def serve(
+    run: Path,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    browser: bool = True,
+    device: str = "auto",
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve a run until Ctrl-C.
+
+    Raises:
+        LatentscapeError: the run can't be loaded or played, or the port can't be had.
+    """
+    stage = Stage(Instrument.load(run, device))
+    listener = bind(host or LOOPBACK[0], port)
+    token = None if host is None else secrets.token_urlsafe(24)
+    doors = Doors(host or LOOPBACK[0], listener.getsockname()[1], token)
+    config = settings(build_app(stage, doors, run))
+    server = _Server(config, lambda: _opened(doors.url, browser, say))
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
+    say("stopped")
+
+
+def settings(app: Starlette) -> uvicorn.Config:
+    """Return how uvicorn serves an application: bounded, quiet, and done a second after it is told to stop."""
+    return uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        ws="websockets-sansio",
+        ws_max_size=limits.MESSAGE_BYTES,
+        ws_per_message_deflate=False,
+        limit_concurrency=limits.CONNECTIONS,
+        timeout_graceful_shutdown=1,
+        server_header=False,
+        date_header=False,
+    )
+
+
+class _Server(uvicorn.Server):
+    """A server that tells when it can be reached."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then tell."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
+def _opened(url: str, browser: bool, say: Callable[[str], None]) -> None:
+    say(f"playing at {url} (Ctrl-C ends it)")
+    if browser:
+        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()

@@ -1,0 +1,299 @@
+"""The network, and what is kept between its steps: cached equals uncached."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from latentscape.core.errors import UsageError
+from latentscape.nets import lanes
+from latentscape.nets.wavenet import WaveNet, WaveNetConfig
+from latentscape.nets.wavenet_sampler import Heard, Manner, Output, Sampler, uniforms
+
+OUTPUTS = {
+    "categorical": (Output("categorical", 40), 40, 40),
+    "logistic": (Output("logistic", 256, (3.0, float(np.log(1 / 8 / 255)))), 9, 0),
+    "gaussian": (Output("gaussian", 0, (0.5, 1e-3)), 2, 0),
+}
+
+
+def made(config: WaveNetConfig, kind: str = "categorical", told: int = 0, channels: int = 0, hop: int = 1) -> WaveNet:
+    """A network whose every part matters."""
+    _, outputs, levels = OUTPUTS[kind]
+    net = WaveNet(config, outputs, levels, told, channels, hop)
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if "bias" in name:
+                parameter.normal_(0, 0.3)
+        net.head[1].weight *= 10
+    return net.eval().requires_grad_(False)
+
+
+def standardised(values: torch.Tensor, output: Output) -> torch.Tensor:
+    if output.kind == "categorical":
+        return values.long()
+    return 2 * values / (output.levels - 1) - 1 if output.levels else values
+
+
+# ------------------------------------------------------------------------------------------------------- the network
+
+
+@pytest.mark.parametrize(("kernel", "stacks"), [(1, 1), (2, 2), (3, 1)])
+def test_it_is_a_stack_of_dilated_convolutions(kernel, stacks):
+    config = WaveNetConfig(residual=6, skip=10, kernel=kernel, dilations=(1, 2, 5), stacks=stacks)
+    net = made(config, told=4)
+    x, told = torch.randint(40, (2, 50)), torch.randn(2, 4)
+    h = net.table[torch.cat([torch.full((2, 1), 40), x[:, :-1]], 1)].transpose(1, 2)
+    skips = net.skip_bias[:, None]
+    for layer, (dilation, gate, out) in enumerate(zip((1, 2, 5) * stacks, net.gates, net.outs, strict=True)):
+        weight = gate.weight.reshape(12, kernel, 6).transpose(1, 2)
+        z = F.conv1d(F.pad(h, ((kernel - 1) * dilation, 0)), weight, gate.bias, dilation=dilation)
+        z = z + net.tell(told).reshape(2, -1, 12)[:, layer, :, None]
+        y = F.conv1d(z[:, :6].tanh() * z[:, 6:].sigmoid(), out.weight[:, :, None])
+        h, skips = h + y[:, :6], skips + y[:, 6:]
+    first, second = net.head
+    raw = F.linear(F.linear(skips.relu().transpose(1, 2), first.weight, first.bias).relu(), second.weight, second.bias)
+    torch.testing.assert_close(net(x, told), raw, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kernel", [2, 3])
+def test_a_sample_depends_on_its_receptive_field_and_no_more(kernel):
+    config = WaveNetConfig(residual=8, skip=8, kernel=kernel, dilations=(1, 2, 4), stacks=2)
+    net = made(config, "gaussian")
+    x = torch.randn(1, 60, requires_grad=True)
+    net(x)[0, 50].sum().backward()
+    touched = x.grad[0].nonzero()[:, 0]
+    assert int(touched.max()) == 49
+    assert int(touched.min()) == 50 - config.receptive_field
+
+
+def test_a_series_is_heard_at_its_time():
+    net = made(WaveNetConfig(residual=8, skip=8, dilations=(1,), heard=4, hold=4), "gaussian", channels=2, hop=16)
+    series = torch.randn(1, 2, 6)
+    x = torch.zeros(1, 96)
+    other = series.clone()
+    other[0, :, 5] += 1  # reaches the widened steps 4 and 5, and by interpolation the later half of step 3
+    differ = (net(x, None, series) - net(x, None, other)).abs().sum(2)[0] > 0
+    assert not differ[: 3 * 16 + 8].any()
+    assert differ[4 * 16 :].all()
+
+
+def test_interpolation_begins_as_lines():
+    net = made(WaveNetConfig(heard=3, hold=1), channels=2, hop=8)
+    up = net.upsampler
+    y = torch.tensor([0.0, 1.0, 3.0]).expand(1, 3, 3)
+    spread = up.spread(F.pad(y, (1, 1), mode="replicate"))[..., 12 : 12 + 24]
+    places = (np.arange(24) + 0.5) / 8 - 0.5
+    assert np.allclose(spread[0, 0], np.interp(places, [0, 1, 2], [0, 1, 3]), atol=1e-6)
+
+
+def test_an_unknown_series_is_none():
+    net = made(WaveNetConfig(dilations=(1, 2)), "gaussian", channels=2, hop=8)
+    x, series = torch.randn(2, 32), torch.randn(2, 2, 4)
+    series[1] = torch.nan
+    both = net(x, None, series)
+    assert torch.equal(both[1], net(x, None, None)[1])
+    assert not torch.allclose(both[0], net(x, None, None)[0])
+
+
+def test_a_series_that_does_not_fit_is_refused():
+    net = made(WaveNetConfig(), "gaussian", channels=2, hop=8)
+    with pytest.raises(UsageError, match="2 channels and 3 steps arrived, expected 2 channels and at least 4 steps"):
+        net(torch.randn(1, 30), None, torch.randn(1, 2, 3))
+    with pytest.raises(UsageError, match="hears none"):
+        made(WaveNetConfig(), "gaussian")(torch.randn(1, 30), None, torch.randn(1, 2, 3))
+
+
+# ------------------------------------------------------------------------------------------------- cached = uncached
+
+STACKS = [((1, 2, 4, 8), 1), ((1, 3, 9), 2), ((5,), 1), ((4, 1), 2)]
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3])
+@pytest.mark.parametrize(("dilations", "stacks"), STACKS)
+def test_cached_equals_uncached(kernel, dilations, stacks):
+    """Every combination of conditions, strength, rows, output, widths and cuts into blocks."""
+    worst, tried = 0.0, 0
+    config = WaveNetConfig(
+        residual=12 if stacks == 1 else 16, skip=20, kernel=kernel, dilations=dilations, stacks=stacks, heard=5, hold=4
+    )
+    for kind, told, heard in itertools.product(OUTPUTS, (0, 3), (0, 2)):
+        net = made(config, kind, told, heard, 12)
+        output = OUTPUTS[kind][0]
+        sampler = Sampler(net, output)
+        for rows, strength in itertools.product((1, 3, 7), (1.0, 1.7)):
+            n, prime = 45, torch.randint(40, (rows, 9)).float()
+            given = Heard(
+                torch.randn(rows, told) if told else None,
+                torch.randn(rows, heard, 4) if heard else None,
+                torch.zeros(1, told) if told else None,
+            )
+            streams = sampler.open(rows, given, Manner(strength=strength), threads=2)
+            draws = uniforms(tried, range(rows), n)
+            cuts = [0, 1, 17, 31, n]
+            parts = [
+                streams.advance(
+                    high - low, draws[:, low:high], prime[:, low : min(high, 9)] if low < 9 else None, raw=True
+                )
+                for low, high in itertools.pairwise(cuts)
+            ]
+            values, raw = torch.cat([part[0] for part in parts], 1), torch.cat([part[1] for part in parts], 1)
+            assert torch.equal(values[:, :9], prime)
+            x = standardised(values, output)
+            expected = net(x, given.told, given.series)
+            if strength != 1:
+                expected = torch.cat([expected, net(x, given.bare.expand(rows, -1) if told else None)])
+            scale = max(1.0, float(expected.abs().max()))
+            worst = max(worst, float((raw - expected).abs().max()) / scale)
+            tried += 1
+    print(f"{tried} combinations, largest difference {worst:.2g}")
+    assert tried == 72
+    assert worst < 1e-5
+
+
+def test_rows_do_not_know_of_each_other():
+    """To the bit: however many rows go side by side, on however many threads."""
+    net = made(WaveNetConfig(residual=16, skip=32, dilations=(1, 2, 4, 8)), told=3)
+    sampler = Sampler(net, Output("categorical", 40))
+    told = torch.randn(9, 3)
+    together = sampler.sample(200, 9, seed=5, heard=Heard(told))
+    assert torch.equal(together, sampler.sample(200, 9, seed=5, heard=Heard(told), threads=4))
+    for row in (0, 4, 8):
+        draws = uniforms(5, [row], 200)
+        alone, _ = sampler.open(1, Heard(told[row : row + 1])).advance(200, draws)
+        assert torch.equal(alone[0], together[row])
+
+
+def test_draws_are_of_seed_row_and_step():
+    whole = uniforms(3, range(4), 50)
+    assert np.array_equal(whole[2:3, 20:], uniforms(3, [2], 30, start=20))
+    assert not np.array_equal(whole, uniforms(4, range(4), 50))
+    assert whole.min() > 0
+    assert whole.max() < 1
+    assert abs(whole.mean() - 0.5) < 0.05
+
+
+# ------------------------------------------------------------------------------------------------------------- draws
+
+
+def drawn(kind: str, manner: Manner, n: int = 400):
+    net = made(WaveNetConfig(residual=8, skip=16, dilations=(1, 2, 4)), kind)
+    output = OUTPUTS[kind][0]
+    draws = uniforms(1, range(2), n)
+    values, raw = Sampler(net, output).open(2, manner=manner).advance(n, draws, raw=True)
+    return values.double(), raw.double(), torch.from_numpy(draws).double()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("nucleus", [1.0, 0.7])
+def test_a_code_inverts_the_cumulated_law(temperature, nucleus):
+    values, raw, draws = drawn("categorical", Manner(temperature, nucleus))
+    p = (raw / temperature).softmax(2)
+    if nucleus < 1:
+        order = p.argsort(2, descending=True)
+        before = p.gather(2, order).cumsum(2) - p.gather(2, order)
+        kept = torch.zeros_like(p).scatter(2, order, (before < nucleus).double())
+        assert (kept.gather(2, values.long().unsqueeze(2)) == 1).all()
+        p = p * kept / (p * kept).sum(2, keepdim=True)
+    cumulated = p.cumsum(2)
+    code = torch.searchsorted(cumulated, draws[..., :1].contiguous())[..., 0]
+    edge = (cumulated - draws[..., :1]).abs().min(2).values < 1e-5
+    assert ((code == values) | edge).all()
+    assert edge.float().mean() < 0.05
+
+
+def test_temperature_0_takes_the_mode():
+    values, raw, _ = drawn("categorical", Manner(0.0))
+    assert torch.equal(values, raw.argmax(2).double())
+
+
+def test_a_level_is_a_component_and_a_logistic_variable():
+    values, raw, draws = drawn("logistic", Manner())
+    logits, means, scales = raw.unflatten(2, (3, 3)).unbind(2)
+    cumulated = logits.softmax(2).cumsum(2)
+    chosen = torch.searchsorted(cumulated, draws[..., :1].contiguous())
+    least = np.log(1 / 8 / 255)
+    log_scale = least + F.softplus(scales - np.log(3) - least)
+    mean = means + (2 * torch.arange(3) + 1) / 3 - 1
+    u = (mean.gather(2, chosen) + log_scale.exp().gather(2, chosen) * draws[..., 1:].logit())[..., 0]
+    level = ((u + 1) / 2 * 255).round().clamp(0, 255)
+    assert (level == values).float().mean() > 0.99
+    assert (level - values).abs().quantile(0.99) <= 1
+    assert values.std() > 5
+
+
+def test_a_real_value_is_normal():
+    values, raw, draws = drawn("gaussian", Manner())
+    scale = F.softplus(raw[..., 1] + 0.5) + 1e-3
+    noise = (-2 * draws[..., 0].log()).sqrt() * (2 * np.pi * draws[..., 1]).cos()
+    torch.testing.assert_close(values, raw[..., 0] + scale * noise, rtol=1e-4, atol=1e-4)
+    assert abs(float(noise.std()) - 1) < 0.1
+
+
+def test_what_can_not_be_drawn_is_refused():
+    sampler = Sampler(made(WaveNetConfig(), "gaussian"), OUTPUTS["gaussian"][0])
+    with pytest.raises(UsageError, match="needs a categorical output"):
+        sampler.open(1, manner=Manner(nucleus=0.5))
+    with pytest.raises(UsageError, match="temperature -1"):
+        Manner(-1.0)
+    with pytest.raises(UsageError, match="do not fit"):
+        sampler.open(2).advance(5, uniforms(0, range(1), 5))
+
+
+def test_a_series_that_ends_is_refused():
+    net = made(WaveNetConfig(dilations=(1,)), "gaussian", channels=1, hop=8)
+    with pytest.raises(UsageError, match="ends after 16 samples, 17 were asked for"):
+        Sampler(net, OUTPUTS["gaussian"][0]).sample(17, heard=Heard(series=torch.zeros(1, 1, 2)))
+
+
+# ------------------------------------------------------------------------------------------------------------ kernels
+
+
+@pytest.mark.parametrize("n", [32, 64, 96, 160, 320])
+@pytest.mark.parametrize("rows", [1, 2, 4, 7])
+@pytest.mark.parametrize("storage", ["float32", "bfloat16"])
+def test_products(n, rows, storage):
+    from latentscape.nets.wavenet_kernel import multiply
+
+    rng = np.random.default_rng(0)
+    matrix, x = rng.normal(size=(n, 12)).astype(np.float32), rng.normal(size=(rows, 12)).astype(np.float32)
+    weights = lanes.tiled(matrix)
+    y = np.ones((rows, n), np.float32)
+    if storage == "bfloat16":
+        weights = lanes.paired(weights)
+        kept = lanes.unpaired(weights)
+        error = np.abs(kept - lanes.tiled(matrix)) / np.abs(lanes.tiled(matrix))
+        assert error.max() <= 2**-8
+    multiply(weights, 0, n, x.reshape(-1), 0, 12, y.reshape(-1), 0, n, rows, 12)
+    assert np.allclose(
+        y, 1 + x @ matrix.T, rtol=1e-5 if storage == "float32" else 0.05, atol=1e-5 if storage == "float32" else 0.05
+    )
+    for row in range(rows):
+        alone = np.ones(n, np.float32)
+        multiply(weights, 0, n, x[row].copy(), 0, 0, alone, 0, 0, 1, 12)
+        assert np.array_equal(alone, y[row])
+
+
+def test_gate_and_exponential():
+    from latentscape.core.compiled import compiled
+
+    @compiled
+    def call(y, a, n):
+        lanes.gate(y, 0, a, 0, n)
+
+    @compiled
+    def exponentials(y, sums, n):
+        lanes.exponentials(y, 0, sums, n, np.float32(1))
+
+    f, g = (np.random.default_rng(seed).normal(0, 4, 4096).astype(np.float32) for seed in (0, 1))
+    a = np.zeros(4096, np.float32)
+    call(np.concatenate([f, g]), a, 4096)
+    expected = np.tanh(f.astype(np.float64)) / (1 + np.exp(-g.astype(np.float64)))
+    assert np.abs(a - expected).max() < 3e-7
+    v = np.linspace(-80, 0, 4096).astype(np.float32)
+    y, sums = v.copy(), np.zeros(4096 // lanes.LANES, np.float32)
+    exponentials(y, sums, 4096)
+    assert np.abs(y / np.exp(v.astype(np.float64)) - 1).max() < 3e-7
+    assert np.allclose(sums, y.reshape(-1, lanes.LANES).sum(1), rtol=1e-6)
