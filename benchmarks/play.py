@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,10 @@ def turn(run: Path, seconds: float, chromium: str, seed: int) -> dict[str, Any]:
         server.terminate()
         server.wait(10)
     delays = delays_of(kept)
+    counts = [(when, count) for first, count, when in kept["blocks"] if first]
+    empty = [round((when - counts[0][0]) / 1000, 1) for (_, full), (when, count) in pairwise(counts) if count < full]
     return {
+        "underruns_at_s": empty,
         "underruns": report["underruns"],
         "played_s": round(report["played"] / rate, 1),
         "events": len(kept["sent"]),

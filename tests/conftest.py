@@ -21,6 +21,7 @@ _ROOMS = [
     "measure",
     "data",
     "instrument",
+    "edit",
     "report",
     "laws",
 ]

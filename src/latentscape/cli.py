@@ -28,8 +28,13 @@ MISTYPED: Any = typer.BadParameter.__mro__[1]
 """An unknown verb or option, or a value of the wrong type: the usage error of the click that this typer stands on."""
 START, MAKE, MEASURE = "start", "make sound", "measure"
 
-Source = Annotated[str, typer.Argument(help="a folder, a sound, a list of files (.txt) or the name of a data set")]
-Run = Annotated[Path, typer.Argument(help="the folder of a trained run")]
+LONGEST = 21_600
+"""s: six hours of sound. What is made is held in memory until it is written whole."""
+
+Source = Annotated[
+    str, typer.Argument(metavar="SOURCE", help="a folder, a sound, a list of files (.txt) or the name of a data set")
+]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a trained run")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Told = Annotated[
     list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="what a model with conditions is told")
@@ -41,12 +46,18 @@ Out = Annotated[
     Path, typer.Option("--out", "-o", help="where to write; the suffix chooses the format (wav, flac, ogg, aiff)")
 ]
 OutFolder = Annotated[Path, typer.Option("--out", "-o", help="the folder to write to")]
-Seconds = Annotated[float, typer.Option(help="length of the sound in seconds", min=0.01)]
+Seconds = Annotated[float, typer.Option(help="length of the sound in seconds", min=0.01, max=LONGEST)]
 QualityName = Annotated[
     str, typer.Option(help="best, fast or live: how the phase is found where a model gives only magnitudes")
 ]
+Join = Annotated[
+    str | None,
+    typer.Option(help="how windows meet: plain, fade or aligned [default: aligned for raw windows, else fade]"),
+]
 Speed = Annotated[str, typer.Option(help="constant in what: time (as it comes), latent, feature or perceived distance")]
-Rate = Annotated[int | None, typer.Option("--rate", help="sample rate in Hz [default: the corpus's commonest]", min=1)]
+Rate = Annotated[
+    int | None, typer.Option("--rate", help="sample rate in Hz", show_default="the corpus's commonest", min=1)
+]
 Channels = Annotated[str, typer.Option(help="mean, or each: every channel is a sound of its own")]
 Labels = Annotated[str | None, typer.Option(help='file-name pattern, such as "{instrument}_{note}"')]
 
@@ -138,7 +149,7 @@ def train(
     source: Source,
     run: Annotated[Path, typer.Option("--run", help="the run folder to make")],
     recipe: Annotated[
-        str | None, typer.Option("--recipe", "-r", help="see `latentscape recipes` [default: what fits]")
+        str | None, typer.Option("--recipe", "-r", help="see `latentscape recipes`", show_default="what fits")
     ] = None,
     sets: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change a setting")] = None,
     minutes: Annotated[
@@ -216,10 +227,10 @@ def info(run: Run, as_json: Json = False) -> None:
 # --------------------------------------------------------------------------------------------------------- make sound
 
 
-def _making(quality: Any, device: str, label: list[str] | None, overwrite: bool) -> Any:
+def _making(quality: Any, device: str, label: list[str] | None, overwrite: bool, join: Any = None) -> Any:
     from latentscape.workshop import Making, labels_of
 
-    return Making(quality, device, labels_of(label), overwrite)
+    return Making(quality, device, labels_of(label), overwrite, join)
 
 
 @app.command(rich_help_panel=MAKE)
@@ -254,6 +265,7 @@ def decode(
     codes: Annotated[Path, typer.Argument(help="a .npy file (d x t) of codes, or a folder of them")],
     out: OutFolder,
     quality: QualityName = "best",
+    join: Join = None,
     device: Device = "auto",
     label: Told = None,
     overwrite: Overwrite = False,
@@ -261,7 +273,7 @@ def decode(
     """Turn latent codes into sound."""
     from latentscape import workshop
 
-    _written(workshop.decode(run, codes, out, _making(quality, device, label, overwrite)))
+    _written(workshop.decode(run, codes, out, _making(quality, device, label, overwrite, join)))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -271,7 +283,13 @@ def sample(
     count: Annotated[int, typer.Option(help="how many sounds", min=1)] = 8,
     seconds: Seconds = 2.0,
     seed: Seed = 0,
-    temperature: Annotated[float, typer.Option(help="spread of the prior's draws; 0 is its mean", min=0)] = 1.0,
+    temperature: Annotated[
+        str, typer.Option(help="spread of the prior's draws, 0 its mean; or one a layer, top first, such as 1,0.7,0.5")
+    ] = "1",
+    vary: Annotated[
+        int | None,
+        typer.Option("--vary-layer", help="draw this layer alone, 1 the top; the others at their means", min=1),
+    ] = None,
     stage: Annotated[
         str | None, typer.Option("--second-stage", help="draw from a mixture or flow fitted to the codes instead")
     ] = None,
@@ -286,14 +304,15 @@ def sample(
 
     making = _making(quality, device, label, overwrite)
     drawn = None if stage is None else second_stage(run, stage, _say(False), device)
-    way = {"count": count, "seconds": seconds, "seed": seed, "temperature": temperature, "stage": drawn}
+    warmth = workshop.temperatures(temperature)
+    way = {"count": count, "seconds": seconds, "seed": seed, "vary": vary, "stage": drawn, "temperature": warmth}
     _written(workshop.sample(run, out, making, **way))
 
 
 @app.command(rich_help_panel=MAKE)
 def walk(
     run: Run,
-    sounds: Annotated[list[str] | None, typer.Argument(metavar="[SOUND]...", help="more sounds to go through")] = None,
+    sounds: Annotated[list[str] | None, typer.Argument(metavar="SOUND", help="more sounds to go through")] = None,
     *,
     out: Out,
     kind: Annotated[
@@ -312,12 +331,20 @@ def walk(
     ] = None,
     save: Annotated[Path | None, typer.Option("--save-path", metavar="FILE", help="write the path as JSON")] = None,
     speed: Speed = "time",
-    seconds: Annotated[float | None, typer.Option(help="length (10, or that of the sound)", min=0.01)] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="length, s", show_default="10, or that of the sound", min=0.01, max=LONGEST)
+    ] = None,
     axes: Annotated[str | None, typer.Option(help="coordinates or named axes, such as 0,brightness")] = None,
-    radius: Annotated[float, typer.Option(help="in standard deviations of the corpus", min=0)] = 2.0,
-    turns: Annotated[float, typer.Option(help="of a circle or spiral", min=0.01)] = 1.0,
+    radius: Annotated[
+        float | None,
+        typer.Option(help="how far, in standard deviations of the corpus", show_default="2", min=0, max=1000),
+    ] = None,
+    turns: Annotated[
+        float | None, typer.Option(help="of a circle or spiral", show_default="1", min=0.01, max=1e6)
+    ] = None,
     seed: Seed = 0,
     quality: QualityName = "best",
+    join: Join = None,
     device: Device = "auto",
     label: Told = None,
     overwrite: Overwrite = False,
@@ -329,7 +356,7 @@ def walk(
         raise UsageError(f"walk got '{sounds[0]}'; give sounds to go through after one --through, all of them")
     points = (*(through or ()), *(sounds or ()))
     way = workshop.Way(kind, points, onto, timing, path, save, speed, axes, radius, turns, seed)
-    _written(workshop.walk(run, out, way, _making(quality, device, label, overwrite), seconds=seconds))
+    _written(workshop.walk(run, out, way, _making(quality, device, label, overwrite, join), seconds=seconds))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -340,8 +367,11 @@ def morph(
     out: Out,
     kind: Annotated[str, typer.Option(help="line, sphere or geodesic")] = "line",
     speed: Speed = "time",
-    seconds: Annotated[float | None, typer.Option(help="length [default: of the longer sound]", min=0.01)] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="length, s", show_default="that of the longer sound", min=0.01, max=LONGEST)
+    ] = None,
     quality: QualityName = "best",
+    join: Join = None,
     device: Device = "auto",
     label: Told = None,
     overwrite: Overwrite = False,
@@ -349,14 +379,79 @@ def morph(
     """Turn one sound into another."""
     from latentscape import workshop
 
-    making = _making(quality, device, label, overwrite)
+    making = _making(quality, device, label, overwrite, join)
     _written(workshop.morph(run, first, second, out, making, kind=kind, speed=speed, seconds=seconds))
+
+
+@app.command(rich_help_panel=MAKE)
+def refine(
+    run: Run,
+    sound: Annotated[Path, typer.Argument(help="the sound to begin with")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="the file to write, or a folder for every pass apart, too")],
+    steps: Annotated[int, typer.Option(help="how often it goes through the model", min=1)] = 20,
+    manner: Annotated[
+        str,
+        typer.Option(
+            help="mean (each pass quieter), level (kept), sample (codes are drawn), gibbs (sounds, too) or drift "
+            "(codes move through the corpus's spread)"
+        ),
+    ] = "drift",
+    temperature: Annotated[float | None, typer.Option(help="of the codes' draws [default: the manner's]")] = None,
+    noise: Annotated[float | None, typer.Option(help="share of the decoder's noise that is fed back")] = None,
+    drift: Annotated[float | None, typer.Option(help="share of a code drawn anew in each pass, 0 to 1")] = None,
+    seed: Seed = 0,
+    quality: QualityName = "fast",
+    device: Device = "auto",
+    label: Told = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Send a sound through the model again and again, and join what comes out."""
+    from latentscape import workshop
+    from latentscape.edit.refine import manner_of
+
+    way = manner_of(manner, temperature=temperature, noise=noise, drift=drift)
+    _written(workshop.refine(run, sound, out, steps, way, _making(quality, device, label, overwrite), seed=seed))
+
+
+@app.command(rich_help_panel=MAKE)
+def inpaint(
+    given: Annotated[
+        list[Path], typer.Argument(metavar="[RUN] SOUND", help="the sound, after the run whose model may help")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="the file to write (wav, flac, aiff), or a folder")],
+    gap: Annotated[
+        list[str] | None, typer.Option("--gap", metavar="START:END", help="in seconds, such as 1.20:1.45, :0.2 or 3.1:")
+    ] = None,
+    gaps: Annotated[
+        list[Path] | None, typer.Option("--gaps", metavar="FILE", help="a list of gaps, one a line")
+    ] = None,
+    find: Annotated[str | None, typer.Option(help="look for damage: clicks, clipped, silent or all")] = None,
+    method: Annotated[str, typer.Option(help="auto, linear, copy, latent or hierarchy")] = "auto",
+    count: Annotated[int, typer.Option(help="how many answers", min=1)] = 1,
+    seed: Annotated[
+        int | None, typer.Option(help="draw every answer with it", show_default="the first one is the likeliest")
+    ] = None,
+    device: Device = "auto",
+    label: Told = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Fill in gaps of a sound; what lies outside them is returned sample for sample."""
+    from latentscape import workshop
+    from latentscape.edit.repair import Repair
+
+    if len(given) > 2:
+        raise UsageError(f"inpaint got {len(given)} arguments, expected [RUN] SOUND")
+    run = given[0] if len(given) == 2 and str(given[0]) != "-" else None
+    what = Repair(tuple(gap or ()), tuple(gaps or ()), find, method, count, seed)
+    _written(workshop.inpaint(run, given[-1], out, what, _making("best", device, label, overwrite)))
 
 
 @app.command(rich_help_panel=MAKE)
 def play(
     run: Run,
-    port: Annotated[int | None, typer.Option(help="[default: 8137, or the next one free]", min=1, max=65535)] = None,
+    port: Annotated[
+        int | None, typer.Option(help="where to listen", show_default="8137, or the next one free", min=1, max=65535)
+    ] = None,
     host: Annotated[
         str | None, typer.Option(help="listen on this address of the machine, for those who have the URL's token")
     ] = None,
@@ -380,14 +475,17 @@ def _written(lines: list[str]) -> None:
 @app.command(rich_help_panel=MEASURE)
 def evaluate(
     run: Run,
-    source: Annotated[str | None, typer.Argument(help="other sounds [default: the run's own test part]")] = None,
+    source: Annotated[
+        str | None, typer.Argument(metavar="SOURCE", help="other sounds", show_default="the run's own test part")
+    ] = None,
     part: Annotated[str, typer.Option(help="train, valid or test")] = "test",
     samples: Annotated[int, typer.Option(help="importance samples K of the likelihood; 0 leaves it out", min=0)] = 0,
     paths: Annotated[
         bool, typer.Option("--paths", help="measure what is heard along standard paths instead: range, smoothness ...")
     ] = False,
     pairs: Annotated[
-        int | None, typer.Option(help="with --paths: pairs of held-out sounds to travel between [default: 16]", min=0)
+        int | None,
+        typer.Option(help="with --paths: pairs of held-out sounds to travel between", show_default="16", min=0),
     ] = None,
     path: Annotated[
         list[Path] | None, typer.Option("--path", metavar="FILE", help="measure a path saved as JSON")
@@ -433,12 +531,14 @@ def _evaluate_paths(
 @app.command(rich_help_panel=MEASURE)
 def benchmark(
     suite: Annotated[str, typer.Argument(help="images or notes")],
-    source: Annotated[str | None, typer.Argument(help="what to train on [default: what the grid says]")] = None,
+    source: Annotated[
+        str | None, typer.Argument(metavar="SOURCE", help="what to train on", show_default="what the grid says")
+    ] = None,
     *,
     out: OutFolder,
     quick: Annotated[bool, typer.Option("--quick", help="the short grid: a quarter of an hour on two cores")] = False,
     grid: Annotated[Path | None, typer.Option("--grid", help="a YAML file with a grid of your own")] = None,
-    jobs: Annotated[int | None, typer.Option(help="cells at a time [default: the cores]", min=1)] = None,
+    jobs: Annotated[int | None, typer.Option(help="cells at a time", show_default="the cores", min=1)] = None,
     minutes: Annotated[float | None, typer.Option(help="bound on the training of a cell", min=0.01)] = None,
     ray: Annotated[str | None, typer.Option("--ray", metavar="ADDRESS", help="spread cells over a Ray cluster")] = None,
     against: Annotated[

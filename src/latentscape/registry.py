@@ -4,7 +4,7 @@ To add a member, write its file and add one row here; the law tests walk these u
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -13,6 +13,7 @@ from latentscape.core.config import Record
 from latentscape.models.adversary import WaeGan, WaeGanConfig
 from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
 from latentscape.models.autoregressive import Autoregressive, AutoregressiveConfig
+from latentscape.models.hierarchy import Hierarchy, HierarchyConfig
 from latentscape.models.linear import Ppca, PpcaConfig
 from latentscape.models.model import Model, Objective
 from latentscape.models.objectives import (
@@ -23,8 +24,10 @@ from latentscape.models.objectives import (
     WaeMmd,
     WaeMmdConfig,
 )
+from latentscape.models.perceptual import Perceptual, PerceptualConfig
 from latentscape.signal.mel import LogMel, LogMelConfig
 from latentscape.signal.mulaw import MuLaw, MuLawConfig
+from latentscape.signal.multiscale import spectral_view
 from latentscape.signal.nsgt import LogNsgt, LogNsgtConfig, Nsgt, NsgtConfig
 from latentscape.signal.representation import Representation
 from latentscape.signal.stft import LogStft, LogStftConfig, Stft, StftConfig
@@ -43,32 +46,45 @@ MODELS: dict[type[Record], type[Model]] = {
     AutoencoderConfig: Autoencoder,
     PpcaConfig: Ppca,
     AutoregressiveConfig: Autoregressive,
+    HierarchyConfig: Hierarchy,
 }
 OBJECTIVES: dict[type[Record], type[Objective]] = {
     ElboConfig: Elbo,
     ReconstructionConfig: Reconstruction,
     WaeMmdConfig: WaeMmd,
     WaeGanConfig: WaeGan,
+    PerceptualConfig: Perceptual,
 }
 
 RepresentationConfig = Annotated[
     WaveformConfig | MuLawConfig | StftConfig | LogStftConfig | LogMelConfig | NsgtConfig | LogNsgtConfig,
     Field(discriminator="kind"),
 ]
-ModelConfig = Annotated[AutoencoderConfig | PpcaConfig | AutoregressiveConfig, Field(discriminator="kind")]
-ObjectiveConfig = Annotated[
-    ElboConfig | ReconstructionConfig | WaeMmdConfig | WaeGanConfig, Field(discriminator="kind")
+ModelConfig = Annotated[
+    AutoencoderConfig | PpcaConfig | AutoregressiveConfig | HierarchyConfig, Field(discriminator="kind")
 ]
+ObjectiveConfig = Annotated[
+    ElboConfig | ReconstructionConfig | WaeMmdConfig | WaeGanConfig | PerceptualConfig, Field(discriminator="kind")
+]
+
+
+Joining = Literal["plain", "fade", "aligned"]
 
 
 class Window(Record):
     """How x is cut from features, and joined again: in feature steps (frames, or samples of a waveform).
 
     Length 1 gives x of shape ``(f,)``, a frame; a longer one ``(f, length)``, a patch or a raw window.
+
+    Attributes:
+        join: how windows that a path is decoded to become one sound: put one after the other (``plain``), cross-faded
+            where they overlap (``fade``), or moved into phase with one another first (``aligned``, raw windows only).
+            Left out: ``aligned`` for raw windows, else ``fade``.
     """
 
     length: int = Field(1, ge=1)
     hop: int = Field(1, ge=1)
+    join: Joining | None = None
 
     def event_shape(self, frame_size: int) -> tuple[int, ...]:
         """Return the shape of x cut from features of ``frame_size`` values a step."""
@@ -109,6 +125,10 @@ def build_model(
 
 
 def build_objective(config: Any, model: Model) -> Objective:
-    """Return the objective that a record of the union describes; what it knows of the model is handed to it."""
+    """Return the objective that a record of the union describes; what it knows of the model is handed to it.
+
+    So is what it sees of sound, which the room of models knows nothing of.
+    """
     build: Any = OBJECTIVES[type(config)]
-    return build(config, model)
+    spectral = getattr(config, "spectral", None)
+    return build(config, model, **({} if spectral is None else {"view": spectral_view(spectral.windows)}))

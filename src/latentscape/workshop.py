@@ -6,7 +6,7 @@ written.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,6 +18,8 @@ from latentscape.core.errors import DataError, StorageError, UsageError, nearest
 from latentscape.core.storage import atomic, load_object, save_json
 from latentscape.data.corpus import ImageCorpus, SourceOptions
 from latentscape.data.sources import open_source
+from latentscape.edit import refine as refining
+from latentscape.edit.repair import Repair, repair
 from latentscape.geometry.pace import timed_like
 from latentscape.geometry.paths import PathRecord, Recorded, load_path, save_path
 from latentscape.instrument.instrument import Instrument
@@ -25,8 +27,10 @@ from latentscape.instrument.loading import load_waves
 from latentscape.instrument.walks import KINDS, SPEEDS, THROUGH, carried, paced, recorded
 from latentscape.instrument.waves import Waves
 from latentscape.instrument.windows import count_windows
+from latentscape.measure.refinement import HEARD, Usual, usual
 from latentscape.models.second_stage import SecondStage
 from latentscape.nets.wavenet_sampler import Manner
+from latentscape.registry import Joining
 from latentscape.signal import audio
 from latentscape.signal.representation import Quality, Representation
 
@@ -44,20 +48,25 @@ class Making:
         device: auto, cpu, cuda or mps.
         labels: what a conditioned model is told, such as ``{"instrument": "flute"}``; the rest is unknown to it.
         overwrite: whether files that are there are replaced.
+        join: how windows become one sound: plain, fade or aligned; ``None`` is the run's own way.
 
     Raises:
-        UsageError: the quality is not known.
+        UsageError: the quality or the joining is not known.
     """
 
     quality: Quality = "best"
     device: str = "auto"
     labels: Mapping[str, str] | None = None
     overwrite: bool = False
+    join: Joining | None = None
 
     def __post_init__(self) -> None:
-        known = get_args(Quality)
-        if self.quality not in known:
-            raise UsageError(f"--quality got '{self.quality}'{nearest(self.quality, known)}")
+        for option, told, known in (
+            ("quality", self.quality, get_args(Quality)),
+            ("join", self.join, (None, *get_args(Joining))),
+        ):
+            if told not in known:
+                raise UsageError(f"--{option} got '{told}'{nearest(str(told), [str(one) for one in known if one])}")
 
     @property
     def voice(self) -> dict[str, Any]:
@@ -125,18 +134,25 @@ def sample(
     count: int = 8,
     seconds: float = 2.0,
     seed: int = 0,
-    temperature: float = 1.0,
+    temperature: float | Sequence[float] = 1.0,
+    vary: int | None = None,
     stage: SecondStage | None = None,
 ) -> list[str]:
-    """Write draws from the prior, or from a second stage: sounds, or one picture of images."""
+    """Write draws from the prior, or from a second stage: sounds, or one picture of images.
+
+    ``vary`` is the one layer of a hierarchy, 1 at the top, that is drawn while the others are at their means.
+    """
     if (waves := load_waves(run, making.device)) is not None:
+        if vary is not None or not isinstance(temperature, int | float):
+            raise UsageError(f"{waves.name} has no layers of latents; give one --temperature and no --vary-layer")
         return _sample_waves(waves, out, making, count, seconds, seed, temperature, stage)
     instrument = Instrument.load(run, making.device)
-    drawn = {"seed": seed, "temperature": temperature, "stage": stage}
+    drawn = {"seed": seed, "temperature": temperature, "vary": vary, "stage": stage}
+    stem = "sample" if vary is None else f"layer{vary}-"
     if instrument.representation is None:
-        target = _targets(out, ["samples"], ".png", making)[0]
+        target = _targets(out, ["samples" if vary is None else f"layer{vary}"], ".png", making)[0]
         return [_write_images(target, instrument.sample(count, labels=making.labels, **drawn))]
-    targets = _targets(out, [f"sample{number:03d}" for number in range(count)], SUFFIX, making)
+    targets = _targets(out, [f"{stem}{number:03d}" for number in range(count)], SUFFIX, making)
     waves = instrument.sample(count, seconds, **making.voice, **drawn)
     return [
         _write(target, wave, instrument.representation, making) for target, wave in zip(targets, waves, strict=True)
@@ -177,8 +193,8 @@ class Way:
         save: where to write the path as JSON.
         speed: time, latent, feature or perceived.
         axes: numbers of latent coordinates or names of axes, separated by commas.
-        radius: standard deviations of the corpus.
-        turns: of a circle or spiral.
+        radius: standard deviations of the corpus; ``None`` is 2.
+        turns: of a circle or spiral; ``None`` is 1.
         seed: of what is drawn.
     """
 
@@ -190,8 +206,8 @@ class Way:
     save: Path | None = None
     speed: str = "time"
     axes: str | None = None
-    radius: float = 2.0
-    turns: float = 1.0
+    radius: float | None = None
+    turns: float | None = None
     seed: int = 0
 
 
@@ -204,16 +220,19 @@ def walk(
         UsageError: names that are not known, options that contradict each other, a target that is there already.
     """
     target = _file(out, making)
-    if way.save is not None and way.save.exists() and not making.overwrite:
-        raise UsageError(f"{way.save} exists; add --overwrite, or choose another name")
+    if way.save is not None:
+        _free(way.save, making)
+        if way.save.resolve() == target.resolve():
+            raise UsageError(f"--out and --save-path are both {target}; choose another name for one of them")
     instrument, sound = _sounding(run, making)
     path, own = _path(run, instrument, sound, way, making)
     path = paced(instrument, path, way.speed, making.labels)
-    lines = [_write(target, instrument.render(path, seconds or own, **making.voice), sound, making)]
-    if way.save is not None:
+    wave = _finite(instrument.render(path, seconds or own, **making.voice), target)
+    saved = []
+    if way.save is not None:  # first, so that no sound is written where this fails
         save_path(way.save, path)
-        lines.append(f"{way.save}: {type(path).__name__.lower()}, {path.dim} dimensions, {path.size} points")
-    return lines
+        saved.append(f"{way.save}: {type(path).__name__.lower()}, {path.dim} dimensions, {path.size} points")
+    return [_write(target, wave, sound, making), *saved]
 
 
 def morph(
@@ -234,6 +253,60 @@ def morph(
     return [_write(target, instrument.morph(a, b, seconds, kind=kind, speed=speed, **making.voice), sound, making)]
 
 
+def refine(
+    run: Path, given: Path, out: Path, steps: int, manner: refining.Manner, making: Making = Making(), *, seed: int = 0
+) -> list[str]:
+    """Write a sound that goes through a model again and again; into a folder, every pass apart, too.
+
+    What was measured of every pass lies beside, as JSON.
+    """
+    folder = not out.suffix
+    target = _targets(out, ["refined"], SUFFIX, making)[0] if folder else _file(out, making)
+    instrument, sound = _sounding(run, making)
+    names = _targets(out, [f"pass{step:03d}" for step in range(1, steps + 1)], SUFFIX, making) if folder else []
+
+    def each(step: int, wave: Tensor) -> None:
+        if folder:
+            _write(names[step - 1], wave, sound, making)
+
+    wave = _read(given, sound)
+    way = {"seed": seed, "labels": making.labels, "quality": making.quality, "each": each}
+    found = refining.refine(instrument, wave, steps, manner, **way)
+    lines = [_write(target, found.wave, sound, making), *found.lines()]
+    usually = _usual(run, sound, max(wave.shape[1], instrument.window.length * sound.hop))
+    held = None if usually is None else [usually.holds(one.heard) for one in found.passes]
+    if held is not None:
+        counts = ", ".join(f"{name} {sum(one[name] for one in held)}" for name in HEARD)
+        lines.append(f"passes in the corpus's 5 to 95 % range, of {steps}: {counts}")
+    save_json(target.with_suffix(".json"), found.to_json() | {"usual": usually and asdict(usually), "usual_held": held})
+    return lines
+
+
+def _usual(run: Path, sound: Representation, samples: int, most: int = 200) -> Usual | None:
+    """Return what is usual in stretches of a run's own corpus; ``None`` where that is not here any more."""
+    try:
+        clips = [wave for _, wave in _clips(str(load_object(run / "run.json").get("source")), sound)]
+        return usual(_stretches(clips, samples, most), sound.sample_rate)
+    except (DataError, UsageError, StorageError):
+        return None
+
+
+def _stretches(clips: Sequence[Callable[[], Tensor]], samples: int, most: int) -> Iterator[Tensor]:
+    """Yield stretches of so many samples (or whole clips that are shorter), spread over the clips."""
+    each = -(-most // len(clips))
+    for clip in clips[:: max(1, len(clips) // most)]:
+        wave = clip()
+        starts = np.linspace(0, max(0, wave.shape[1] - samples), min(each, max(1, wave.shape[1] // samples)))
+        for start in starts.astype(int):
+            yield wave[:, start : start + samples]
+
+
+def inpaint(run: Path | None, sound: Path, out: Path, what: Repair, making: Making = Making()) -> list[str]:
+    """Write a sound with its gaps filled in, by a run's model or without one; see :mod:`latentscape.edit`."""
+    instrument = None if run is None else _sounding(run, making)[0]
+    return repair(sound, out, what, instrument, making.labels, overwrite=making.overwrite)
+
+
 # -------------------------------------------------------------------------------------------------------------- paths
 
 
@@ -246,13 +319,16 @@ def _path(
     if way.path is not None:
         if way.kind is not None or way.through or way.axes is not None:
             raise UsageError("--path plays a saved path; leave --kind, --through and --axes out")
+        _meaningless(way, "a saved path", radius=True, turns=True)
         path = load_path(way.path, instrument.dim)
-        own = DEFAULT_SECONDS
+        own = (path.seconds if isinstance(path, Recorded) else None) or DEFAULT_SECONDS
     else:
         several = "spline" if len(way.through) > 1 else RECORDED if way.through else "circle"
-        kind = (way.kind or several).replace("-", "_")
+        kind = (several if way.kind is None else way.kind).replace("-", "_")
         if kind not in (*KINDS, RECORDED):
             raise UsageError(f"--kind got '{kind}'{nearest(kind, (*KINDS, RECORDED))}")
+        round_about = kind in ("circle", "spiral")
+        _meaningless(way, f"--kind {kind}", radius=kind in THROUGH or kind == RECORDED, turns=not round_about)
         if kind == RECORDED:
             if len(way.through) != 1 or way.axes is not None:
                 raise UsageError("--kind recorded is the course of one sound: give it with --through, and no --axes")
@@ -274,12 +350,20 @@ def _path(
 
 
 def _kind(run: Path, kind: str, instrument: Instrument, sound: Representation, way: Way, making: Making) -> PathRecord:
-    options: dict[str, Any] = {"turns": way.turns} if kind in ("circle", "spiral") else {}
+    options: dict[str, Any] = {} if way.turns is None else {"turns": way.turns}
     if way.through:
         options["through"] = torch.stack([_mean_code(run, name, instrument, sound, making) for name in way.through])
     elif kind in THROUGH or kind in ("random_walk", "drift"):
         options["seed"] = way.seed
-    return instrument.walk(kind, axes=_axes(way.axes), reach=way.radius, **options)
+    reach = {} if way.radius is None else {"reach": way.radius}
+    return instrument.walk(kind, axes=_axes(way.axes), **reach, **options)
+
+
+def _meaningless(way: Way, of: str, *, radius: bool, turns: bool) -> None:
+    """Refuse options that would change nothing."""
+    for name, given, nothing in (("--radius", way.radius, radius), ("--turns", way.turns, turns)):
+        if nothing and given is not None:
+            raise UsageError(f"{name} means nothing to {of}; leave it out")
 
 
 def _mean_code(run: Path, name: str, instrument: Instrument, sound: Representation, making: Making) -> Tensor:
@@ -320,7 +404,7 @@ def _sounding(run: Path, making: Making) -> tuple[Instrument, Representation]:
     instrument = Instrument.load(run, making.device)
     if instrument.representation is None:
         raise UsageError(f"{run} makes images, not sound; `latentscape sample` and its page show them")
-    return instrument, instrument.representation
+    return instrument.joined(making.join), instrument.representation
 
 
 def _clips(source: str, sound: Representation) -> Iterator[tuple[str, Callable[[], Tensor]]]:
@@ -389,11 +473,29 @@ def labels_of(texts: Sequence[str] | None) -> dict[str, str]:
     return labels
 
 
+def temperatures(text: str) -> float | tuple[float, ...]:
+    """Turn ``"0.7"`` into a temperature, and ``"1,0.7,0.5"`` into one a layer.
+
+    Raises:
+        UsageError: a part is not a number that is 0 or more.
+    """
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or not all(0 <= value < float("inf") for value in values):
+        raise UsageError(f"--temperature got '{text}', expected a number, or one a layer such as 1,0.7,0.5")
+    return values[0] if len(values) == 1 else values
+
+
 def _axes(text: str | None) -> list[int | str] | None:
     """Turn ``"0,brightness"`` into numbers of latent coordinates and names of axes."""
     if text is None:
         return None
-    return [int(part) if part.isdecimal() else part for part in map(str.strip, text.split(","))]
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise UsageError(f"--axes got '{text}', expected numbers or names with commas between, such as 0,brightness")
+    return [int(part) if part.removeprefix("-").isdecimal() else part for part in parts]
 
 
 def _targets(out: Path, names: Iterable[str], suffix: str, making: Making) -> list[Path]:
@@ -411,13 +513,29 @@ def _file(out: Path, making: Making) -> Path:
     known = sorted(audio.WRITTEN)
     if out.suffix.lower() not in known:
         raise UsageError(f"--out {out} ends in '{out.suffix}', expected one of {', '.join(known)}")
+    return _free(out, making)
+
+
+def _free(out: Path, making: Making) -> Path:
+    """Return a file that may be written, and refuse before any work one that may not."""
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder, expected the name of a file")
     if out.exists() and not making.overwrite:
         raise UsageError(f"{out} exists; add --overwrite, or choose another name")
     return out
 
 
+def _finite(wave: Tensor, target: Path) -> Tensor:
+    """Refuse a sound that the model made too loud for any number."""
+    if not bool(torch.isfinite(wave).all()):
+        raise DataError(
+            f"{target} was not written: the model's sound is not finite so far from the corpus; stay nearer to it"
+        )
+    return wave
+
+
 def _write(target: Path, wave: Tensor, sound: Representation, making: Making) -> str:
-    gain = audio.write(target, wave.numpy(), sound.sample_rate, overwrite=making.overwrite)
+    gain = audio.write(target, _finite(wave, target).numpy(), sound.sample_rate, overwrite=making.overwrite)
     scaled = f", turned down by {-gain:.1f} dB" if gain else ""
     return f"{target}: {wave.shape[1] / sound.sample_rate:.2f} s{scaled}"
 

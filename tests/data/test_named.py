@@ -202,6 +202,19 @@ def test_phrases_play_another_source(monkeypatch, tmp_path):
         open_source("phrases:digits")
 
 
+def test_phrases_are_as_long_as_is_told(tmp_path):
+    for number in range(2):
+        put(tmp_path / f"{number}.wav", noise(number, seconds=1.0))
+    (tmp_path / "metadata.csv").write_text("path,midi\n0.wav,60\n1.wav,64")
+    corpus = open_source(f"phrases:0.15:{tmp_path}")
+    assert corpus.clips[0].frames == round(0.15 * 60 * RATE)
+    with pytest.raises(DataError, match="digits holds images"):
+        open_source("phrases:2:digits")
+    for told in ("0", "-3", "inf", "nan", "1e9"):
+        with pytest.raises(UsageError, match=f"got {told} minutes, expected more than 0 and at most 1440"):
+            open_source(f"phrases:{told}:{tmp_path}")
+
+
 def test_verify_knows_no_other_name():
     with pytest.raises(UsageError, match="no data set 'tonse'; did you mean 'tones'"):
         verify("tonse")

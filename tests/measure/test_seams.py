@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from latentscape.core.errors import DataError
-from latentscape.measure.seams import seam_energy
+from latentscape.measure.seams import seam_course, seam_energy
 
 
 def tone(n=8000, jump=0.0):
@@ -36,3 +36,42 @@ def test_edges():
     for every in (1, 500):
         with pytest.raises(DataError, match="expected joins"):
             seam_energy(torch.zeros(1, 100), every)
+
+
+def course(wave, joins, **options):
+    return {name: number.value for name, number in seam_course(wave, 8000, joins, **options).items()}
+
+
+def test_a_hole_is_a_level_and_a_jump_is_a_flux():
+    noise = 0.1 * torch.randn(1, 80_000, generator=torch.Generator().manual_seed(0))
+    joins = [place / 8000 for place in range(4000, 80_000, 4000)]
+    calm = course(noise, joins)
+    assert abs(calm["seam_level"]) < 0.3
+    assert abs(calm["seam_flux"]) < 0.5
+    place = torch.arange(80_000)
+    near = (((place + 2000) % 4000) - 2000).abs() < 530
+    hole = course(torch.where(near, 0.5 * noise, noise), joins)
+    assert hole["seam_level"] == pytest.approx(-5.75, abs=0.4)
+    loud = torch.where((place // 4000) % 2 == 0, noise, 0.2 * noise)
+    assert course(loud, joins)["seam_flux"] > 1
+    assert course(loud, [time + 0.25 for time in joins[:-1]])["seam_flux"] < 0
+
+
+def test_a_level_is_that_of_the_frames_around():
+    """Against numpy: the power of frames whose middle is near."""
+    wave = torch.randn(1, 4000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    window, hop = 256, 64
+    hann = np.hanning(window + 1)[:-1]
+    frames = np.lib.stride_tricks.sliding_window_view(wave[0].numpy(), window)[::hop] * hann
+    power = (np.abs(np.fft.rfft(frames)) ** 2).sum(1)
+    middle = (np.arange(len(power)) * hop + window / 2) / 8000
+    near = np.abs(middle - 0.25) <= 0.02
+    expected = 10 * np.log10(power[near].mean() / power[~near].mean())
+    assert course(wave, [0.25], reach=0.02)["seam_level"] == pytest.approx(expected, abs=1e-6)
+    assert course(torch.zeros(1, 4000), [0.25]) == {"seam_level": 0.0, "seam_flux": 0.0}
+
+
+@pytest.mark.parametrize("joins", [[], [99.0], [0.02 * step for step in range(30)]])
+def test_a_course_needs_joins_and_something_beside(joins):
+    with pytest.raises(DataError, match="expected joins and more beside"):
+        seam_course(torch.zeros(1, 4000), 8000, joins)

@@ -7,8 +7,9 @@ from small_run import DIM, HOP, RATE, make_instrument
 
 from latentscape.geometry.paths import Circle, Line
 from latentscape.instrument.voice import Voice
-from latentscape.play import engine
+from latentscape.play import engine, limiter
 from latentscape.play.engine import Player
+from latentscape.play.limiter import CEILING
 from latentscape.play.limits import REPORTS, Bucket
 
 FADE = round(engine.FADE_SECONDS * RATE)
@@ -144,13 +145,34 @@ def test_levels_and_offsets(instrument):
     torch.testing.assert_close(report.base, instrument.centre)
 
 
+def test_what_is_too_loud_is_held_at_the_ceiling_without_a_click(instrument):
+    """Twelve decibels too much, by the level: the same sound, quieter, and as it is again when the level comes back."""
+    players = [playing(instrument) for _ in range(2)]
+    for player in players:
+        player.submit(lambda p: p.travel(CIRCLE, 1.0, True))
+        heard(player, 20)
+    peak = np.abs(heard(players[0], 30)[0]).max()
+    heard(players[1], 30)
+    players[1].submit(lambda p: p.set_level(4 * CEILING / float(peak)))
+    (a, _), (b, _) = heard(players[0], 60), heard(players[1], 60)
+    assert 0.8 * CEILING < np.abs(b).max() <= np.float32(CEILING)
+    louder = np.abs(a[640:, 0]) > 0.1 * peak
+    gain = 20 * np.log10(b[640:, 0][louder] / a[640:, 0][louder])
+    assert np.ptp(gain) < 6
+    players[1].submit(lambda p: p.set_level(1.0))
+    seconds = 12 / limiter.RELEASE_DB + 0.5
+    blocks = round(seconds * RATE / HOP)
+    (a, _), (b, _) = heard(players[0], blocks), heard(players[1], blocks)
+    assert np.array_equal(a[-HOP:], b[-HOP:])
+
+
 def test_sound_that_is_not_finite_is_left_out(instrument):
     player = playing(instrument)
     heard(player, 10)
     player.submit(lambda p: p.go(torch.full((DIM,), 1e6), 0.0))
     wave, _ = heard(player, 10)
     assert np.isfinite(wave).all()
-    assert np.abs(wave).max() <= engine.LOUDEST
+    assert np.abs(wave).max() <= CEILING
     player.submit(lambda p: p.go(torch.zeros(DIM), 0.0))
     heard(player, 10)
     assert heard(player, 10)[0].any()

@@ -132,3 +132,45 @@ def test_a_game_is_judged_by_what_both_parts_share():
     assert verdict.gap == pytest.approx(FLAT[-1] - 5 - (TRAIN[-1] - 4))
     assert judge(rows).gap < -400  # what the sentence on the gap would have said
     assert "Converged: distortion has stopped falling." in " ".join(verdict.lines())
+
+
+def layered(gap_1=0.0, gap_2=0.0, gap_x=0.0, active=(8, 9), change=(0.5, 0.2)):
+    """Return twelve validations of a hierarchy of two layers; gaps are a constant, or one a validation."""
+    rows = history(30 - 0.01 * I[:12])
+    for index, row in enumerate(rows):
+        for name, gap in (("gap_1", gap_1), ("gap_2", gap_2), ("gap_distortion", gap_x)):
+            row[name] = float(np.broadcast_to(gap, 12)[index]) + 0.01 * NOISE[index]
+        row |= {"rate_1": 12.0, "rate_2": 6.0, "distortion": 60.0, "latents_1": 10.0, "latents_2": 20.0}
+        row |= {f"active_{layer}": float(active[layer - 1]) for layer in (1, 2)}
+        row |= {f"change_{layer}": change[layer - 1] for layer in (1, 2)}
+    return rows
+
+
+def states(rows):
+    return [(layer.number, layer.asleep, layer.overfitted) for layer in judge(rows).layers]
+
+
+def test_layers_are_judged_one_by_one():
+    growing = 0.2 * np.arange(12)
+    assert states(layered()) == [(1, False, False), (2, False, False), (0, False, False)]
+    assert states(layered(gap_2=growing)) == [(1, False, False), (2, False, True), (0, False, False)]
+    assert states(layered(gap_1=3.0)) == [(1, False, False), (2, False, False), (0, False, False)]  # it no longer grows
+    assert states(layered(gap_1=growing / 10))[0] == (1, False, False)  # 0.2 nat is no over-fitting
+    assert states(layered(gap_x=3 * growing))[2] == (0, False, True)
+    assert states(layered(active=(8, 1)))[1] == (2, True, False)
+    assert states(layered(change=(0.001, 0.2)))[0] == (1, True, False)
+    assert judge(history(FLAT)).layers == ()
+
+
+def test_a_layer_is_named_with_what_to_do():
+    asleep = text(layered(active=(8, 0)), settings={"warmup": 500})
+    assert "Layer 2: 6 nats, 0 of 20 latents active" in asleep
+    assert "it sleeps" in asleep
+    assert "objective.free_bits=[0,0.1] to wake layer 2; objective.warmup=1000" in asleep
+    assert "free_bits=[0" not in text(layered(active=(8, 0)), settings={"free_bits": 0.1})
+    growing = 0.2 * np.arange(12)
+    assert "fewer latents in layer 1 (model.latents)" in text(layered(gap_1=growing))
+    over = text(layered(gap_x=3 * growing))
+    assert "Decoder: distortion 60 nats" in over
+    assert "narrower levels" in over
+    assert "sleeps" not in text(layered())

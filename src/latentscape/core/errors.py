@@ -7,6 +7,9 @@ where the work failed.
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MOST_NAMES = 40
+"""Known names that a message lists: a corpus may have thousands of clips."""
+
 
 class LatentscapeError(Exception):
     """Base of all errors that a user can meet; the message is one line."""
@@ -42,4 +45,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name, names, n=3, cutoff=0.55)
     if close:
         return "; did you mean " + " or ".join(f"'{c}'" for c in close) + "?"
-    return f"; known: {', '.join(names)}" if names else ""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"; known: {', '.join(names[:MOST_NAMES])}{more}" if names else ""

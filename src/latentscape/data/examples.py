@@ -16,9 +16,10 @@ from torch import Tensor
 
 from latentscape.core.config import Record
 from latentscape.core.errors import ConfigError, UsageError, nearest
-from latentscape.core.random import torch_stream
+from latentscape.core.random import Key, torch_stream
 from latentscape.data.augment import AugmentConfig
 from latentscape.data.corpus import Column
+from latentscape.data.masks import MaskConfig, draw_masks
 from latentscape.data.split import Part, PartName
 
 Batch = tuple[Tensor, dict[str, Tensor]]
@@ -41,6 +42,7 @@ class DataConfig(Record):
         statistics_seconds: s of training sound from which mean and scale are taken.
         binarise: images only: ``none`` leaves grey in [0, 1], ``dynamic`` draws pixels from it in every batch,
             ``static`` draws them once, with seed 0. None is a threshold.
+        mask: kinds of mask, of which every item draws one; a model with ``model.conditional`` fills in what they hide.
     """
 
     augment: AugmentConfig = AugmentConfig()
@@ -51,6 +53,7 @@ class DataConfig(Record):
     scale: Literal["all", "each"] = "all"
     statistics_seconds: float = Field(default=600.0, gt=0)
     binarise: Binarise = "none"
+    mask: tuple[MaskConfig, ...] = ()
 
 
 class Examples(ABC):
@@ -65,6 +68,7 @@ class Examples(ABC):
     event_shape: tuple[int, ...]
     vocabulary: Mapping[str, tuple[str, ...]]
     seed: int
+    config: DataConfig
 
     @abstractmethod
     def units(self) -> tuple[Tensor, Tensor]:
@@ -105,6 +109,27 @@ class Examples(ABC):
 
     def __exit__(self, *details: object) -> None:
         self.close()
+
+    def masked(self, x: Tensor, labels: dict[str, Tensor], rows: slice, *keys: Key) -> Batch:
+        """Return x with its labels, and with ``mask`` and ``known`` where the configuration hides a part of it.
+
+        Args:
+            x: items ``[b, *event]``.
+            labels: what else is told of them.
+            rows: their places among those that share the random stream.
+            keys: of that stream.
+        """
+        if not self.config.mask:
+            return x, labels
+        mask = draw_masks(self.config.mask, self.event_shape, rows, *keys)
+        return x, labels | {"mask": mask, "known": torch.where(mask, x, torch.zeros_like(x))}
+
+    def masked_in_order(self, batches: Iterator[Batch], part: PartName) -> Iterator[Batch]:
+        """Yield a part's batches with masks that depend on an item's place, and not on seed or size of batches."""
+        place = 0
+        for x, labels in batches:
+            yield self.masked(x, labels, slice(place, place + len(x)), 0, part)
+            place += len(x)
 
     def draws(self, step: int, size: int, total: int, rank: int, world: int) -> Tensor:
         """Return this process's share of ``size`` uniform draws from ``range(total)``."""

@@ -195,12 +195,12 @@ class ImageExamples(Examples):
             x = torch.bernoulli(grey, generator=torch_stream(self.seed, "binarise", step))[share]
         else:
             x = self._settled(rows[share])
-        return x, self._codes.of(rows[share])
+        return self.masked(x, self._codes.of(rows[share]), share, self.seed, step)
 
     def held(self, part: PartName, size: int, limit: int | None = None) -> Iterator[Batch]:
         """Yield images in order, binarised by one draw where training binarises; see :class:`Examples`."""
-        for rows in self._held(part, size, limit):
-            yield self._settled(rows), self._codes.of(rows)
+        batches = ((self._settled(rows), self._codes.of(rows)) for rows in self._held(part, size, limit))
+        yield from self.masked_in_order(batches, part)
 
     def _held(self, part: PartName, size: int, limit: int | None) -> tuple[Tensor, ...]:
         """Return the rows of the corpus that are held out, in batches."""

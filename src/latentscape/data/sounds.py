@@ -14,7 +14,7 @@ from latentscape.core.errors import DataError
 from latentscape.core.random import Key, numpy_stream
 from latentscape.data.augment import Augmentation, apply, draw
 from latentscape.data.corpus import Clip, SoundCorpus
-from latentscape.data.examples import Batch, Codes, DataConfig, Examples, spread
+from latentscape.data.examples import Batch, Codes, DataConfig, Examples, rows_of, spread
 from latentscape.data.pool import Pool, Segments, Slab, Tape, cut
 from latentscape.data.split import PartName, Split
 from latentscape.registry import Window
@@ -110,7 +110,7 @@ class SoundExamples(Examples):
                 piece, starts = slab.locate(drawn[place] - (ends[number] - slab.windows))
                 x[place] = cut(slab.features, starts, self.window.length)
                 rows[place], shifts[place] = slab.rows[piece], slab.shifts[piece]
-        return x, self._labels(rows, shifts)
+        return self.masked(x, self._labels(rows, shifts), rows_of(size, rank, world), self.seed, step)
 
     def _slab(self, number: int) -> Slab:
         """Make a slab of the tape."""
@@ -197,6 +197,9 @@ class SoundExamples(Examples):
         With a limit they come from pieces spread over the part, an hour of sound at most, so that a few windows of a
         long corpus don't cost the analysis of all of it.
         """
+        yield from self.masked_in_order(self._held(part, size, limit), part)
+
+    def _held(self, part: PartName, size: int, limit: int | None) -> Iterator[Batch]:
         pieces = list(self.pieces(part))
         counts = [self._windows(piece) for piece in pieces]
         if limit is not None:

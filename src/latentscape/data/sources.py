@@ -209,17 +209,21 @@ def open_source(
     return opened.corpus if isinstance(opened, Survey) else opened
 
 
+def has_name(source: str) -> bool:
+    """Return whether a source is the name of a data set, and so never a path, whatever lies in the current folder."""
+    family, colon, _ = source.partition(":")
+    return family in EMBEDDED if colon else family in (*NAMED, *EMBEDDED, "digits")
+
+
 def look(
     source: str, options: SourceOptions = SourceOptions(), *, progress: Progress | None = None
 ) -> Survey | ImageCorpus:
     """Do as :func:`open_source`, and keep what was seen on the way."""
     if not source.strip():  # an unset variable of the shell, say, which would mean the current folder
         raise UsageError("the source is empty, expected a folder, a file or the name of a data set")
-    path = Path(source).expanduser()
-    known = [*NAMED, *EMBEDDED, "digits"]
-    family, colon, _ = source.partition(":")
-    if family not in known or (colon and family not in EMBEDDED):
-        return _look_at(source, path, options, progress)
+    if not has_name(source):
+        return _look_at(source, Path(source).expanduser(), options, progress)
+    family = source.partition(":")[0]
     if source == "digits":
         return read_digits()
     if family in EMBEDDED:

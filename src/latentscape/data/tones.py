@@ -26,7 +26,6 @@ from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Float32
-from scipy.fft import irfft, next_fast_len, rfft
 
 from latentscape.core.errors import DataError
 from latentscape.core.random import numpy_stream
@@ -310,6 +309,8 @@ def _period(amplitude: np.ndarray, angle: np.ndarray) -> np.ndarray:
     """Sum of a_h sin(2 pi h angle + phase_h), read from one period of it."""
     spectrum = np.zeros(TABLE // 2 + 1, dtype=complex)
     spectrum[1 : len(amplitude) + 1] = -0.5j * TABLE * amplitude
+    from scipy.fft import irfft  # slow to import, and most users of this module make no sound
+
     table = irfft(spectrum, TABLE)
     place = (angle % 1.0) * TABLE
     left = place.astype(int)
@@ -323,6 +324,8 @@ def _noise(
 ) -> Float[np.ndarray, " n"]:
     """White noise, band-passed as a bell over log frequency; its root mean square is 1/4 (a peak of about 1)."""
     ratio, least, width = breath
+    from scipy.fft import irfft, next_fast_len, rfft
+
     size = next_fast_len(n, real=True)
     frequency = np.maximum(np.fft.rfftfreq(size, 1 / sample_rate), 1.0)
     bell = np.exp(-0.5 * (np.log2(frequency / max(ratio * f_1, least)) / (width / 2)) ** 2)

@@ -38,8 +38,11 @@ class Likelihood(nn.Module, ABC):
     def forward(self, raw: Tensor) -> Distribution:
         """Turn raw outputs ``[b, outputs]`` into p(x), batch ``[b]``, in the units of x."""
 
-    def observe(self, p: Distribution, x: Tensor) -> Distribution:
-        """Return p with what is estimated from data set to its estimate on x ``[b, *event]`` (training only)."""
+    def observe(self, p: Distribution, x: Tensor, hidden: Tensor | None = None) -> Distribution:
+        """Return p with what is estimated from data set to its estimate on x ``[b, *event]`` (training only).
+
+        Where ``hidden`` is given, only the values count for which it is true.
+        """
         return p
 
     @abstractmethod

@@ -147,7 +147,7 @@ class Continuous(Likelihood):
         moment = moment + self.config.least**self.power
         return moment.sqrt() if self.power == 2 else moment
 
-    def observe(self, p: Distribution, x: Tensor) -> Distribution:
+    def observe(self, p: Distribution, x: Tensor, hidden: Tensor | None = None) -> Distribution:
         r"""Set an optimal scale to its maximum-likelihood value on this batch, of all processes.
 
         The scale is held constant for the gradient: at its optimum, :math:`\partial \log p / \partial s = 0`, so the
@@ -158,7 +158,8 @@ class Continuous(Likelihood):
         assert isinstance(p, Diagonal)
         with torch.no_grad():
             residual = (x - p.loc) / self.units.scale
-            moment = residual.square().mean() if self.power == 2 else residual.abs().mean()
+            errors = residual.square() if self.power == 2 else residual.abs()
+            moment = errors.mean() if hidden is None else errors.mul(hidden).sum() / hidden.sum().clamp_min(1)
             moment = mean_over_processes(moment)
             self.batches += 1
             self.running.lerp_(moment, torch.clamp(1 / self.batches, min=0.01))

@@ -164,7 +164,8 @@ class DiscretisedLogistics(Distribution):
 
     def parts(self) -> "DiscretisedLogistics":
         """Return every value by itself: batch ``[*batch, *event]``, event ``()``."""
-        weights, means, scales = (part.movedim(self._axis, -1) for part in (self.log_weights, self.means, self.log_scales))
+        own = (self.log_weights, self.means, self.log_scales)
+        weights, means, scales = (part.movedim(self._axis, -1) for part in own)
         return DiscretisedLogistics(weights, means, scales, self.config, 0)
 
     def entropy(self) -> Float[Tensor, "..."]:

@@ -140,7 +140,7 @@ class Radial(Likelihood):
             case "optimal":
                 return self.running + self.config.least
 
-    def observe(self, p: Distribution, x: Tensor) -> Distribution:
+    def observe(self, p: Distribution, x: Tensor, hidden: Tensor | None = None) -> Distribution:
         """Set an optimal scale to its maximum-likelihood value on this batch (see ``Continuous.observe``)."""
         if self.config.scale != "optimal" or not self.training:
             return p

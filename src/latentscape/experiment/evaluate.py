@@ -33,7 +33,6 @@ from latentscape.instrument.journeys import survey
 from latentscape.instrument.loading import load_waves
 from latentscape.instrument.reference import PAIRS
 from latentscape.instrument.survey import Survey
-from latentscape.instrument.windows import Joiner
 from latentscape.measure.latent import examine, negative_log_likelihood
 from latentscape.measure.measure import Number
 from latentscape.measure.reconstruction import FeatureDistance, LogSpectralDistance, SignalToNoise
@@ -248,7 +247,7 @@ def sound_figures(
 
 def _joined(instrument: Instrument, windows: Tensor) -> Tensor:
     """Join windows ``[m, *event]`` to features ``[f, t]``, as the instrument does."""
-    joiner = Joiner(instrument.window.length, instrument.step)
+    joiner = instrument.joiner(moving=False)
     rest = [part for part in (joiner.push(windows), joiner.flush()) if part is not None]
     return torch.cat(rest, 1)
 

@@ -7,6 +7,7 @@ from latentscape.core.storage import save_json
 from latentscape.data.sounds import SoundExamples
 from latentscape.experiment.evaluate import Figures, measure, moved
 from latentscape.experiment.factors import factor_figures
+from latentscape.experiment.layers import layer_sections
 from latentscape.experiment.run import Prepared, Say, open_run
 from latentscape.experiment.second_stage import forget_stages
 from latentscape.experiment.showcase import chart_of, compose, image_sections, sound_sections
@@ -88,6 +89,7 @@ def finish(run: Path, outcome: Outcome, say: Say, device: str = "auto") -> Summa
             sections = sound_sections(run, instrument, examples, chart)
         else:
             sections = image_sections(run, instrument, examples, chart)
+        sections += layer_sections(run, instrument, examples)
         write_page(compose(run, prepared, outcome, verdict, numbers, unseen, sections), run / "index.html")
     return Summary(run, outcome, verdict, figures)
 
@@ -111,6 +113,7 @@ def judge_run(prepared: Prepared, outcome: Outcome, unseen: Examination | None =
         "learning_rate": config.train.learning_rate,
         "beta": getattr(config.objective, "beta", None),
         "free_bits": getattr(config.objective, "free_bits", None),
+        "warmup": getattr(config.objective, "warmup", None),
         "augmented": not config.data.augment.still,
     }
     rates = None if unseen is None or unseen.dimension_rate is None else unseen.dimension_rate.tolist()

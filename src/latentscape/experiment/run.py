@@ -26,24 +26,28 @@ from latentscape.data.corpus import ImageCorpus, SoundCorpus
 from latentscape.data.examples import Batch, Examples
 from latentscape.data.images import ImageExamples
 from latentscape.data.sounds import SoundExamples, gap_samples
-from latentscape.data.sources import open_source
+from latentscape.data.sources import has_name, open_source
 from latentscape.data.split import Split, restore, split_corpus
 from latentscape.experiment.config import RunConfig, asked_source, changes_on_resume, fit_to, resolve, source_options
 from latentscape.experiment.examine import suggest
 from latentscape.experiment.glimpse import glimpses
 from latentscape.experiment.progress import decoding
 from latentscape.instrument.instrument import FORMAT
-from latentscape.models.model import Model, Objective, Step
+from latentscape.measure.layers import diagnose
+from latentscape.models.model import LatentModel, Model, Objective, Step
 from latentscape.recipes import Recipe
 from latentscape.registry import build_model, build_objective, build_representation
 from latentscape.train.checkpoint import Checkpoints
 from latentscape.train.config import continued
 from latentscape.train.loop import Outcome, fit
 from latentscape.train.process import fabric_of, launch
+from latentscape.train.settle import moved
 
 SPLIT_SEED = 0
 """Splits do not vary with the seed of a run, so that runs of several seeds are compared on the same test part."""
 VALIDATION_ITEMS = 4096
+LAYER_ITEMS = 512
+"""Items of each part on which the layers of a hierarchy are told apart at a validation."""
 LATE = 2**40
 """A step past any warm-up: validation weighs its terms as the end of training does."""
 
@@ -76,7 +80,7 @@ class Request:
         if self.minutes is not None:
             train["minutes"] = self.minutes
         source = source_options(self.rate, self.channels, self.labels)
-        return {"train": train, "source": source.model_dump()}
+        return {"train": train, "source": source.model_dump(exclude_defaults=True)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +120,11 @@ def join(config: RunConfig, corpus: SoundCorpus | ImageCorpus, split: Split, *, 
         LikelihoodError: the likelihood can't describe the data.
     """
     seed = config.train.seed
+    if bool(config.data.mask) != getattr(config.model, "conditional", False):
+        raise ConfigError(
+            f"data.mask: got {len(config.data.mask)} kinds of mask for a model that fills in "
+            f"{'nothing' if config.data.mask else 'what they hide'}; set model.conditional and data.mask together"
+        )
     examples = build_examples(config, corpus, split, getattr(config.model, "condition", ()))
     vocabulary = {name: len(values) for name, values in examples.vocabulary.items()}
     with seeded(seed, "weights"):
@@ -162,13 +171,19 @@ def read_config(run: Path) -> RunConfig:
 
 
 def validation(
-    examples: Examples, objective: Objective, batch_size: int, glance: int = Model.glance
+    examples: Examples, objective: Objective, batch_size: int, model: Model
 ) -> Callable[[Model], Mapping[str, float]]:
-    """Return what is asked of a model between steps: the objective, at its final weights, on the valid part."""
-    limit = max(batch_size, min(VALIDATION_ITEMS, glance // math.prod(examples.event_shape)))
+    """Return what is asked of a model between steps: the objective, at its final weights, on the valid part.
+
+    Of a hierarchy also what each of its layers does, on training and validation items (:mod:`.measure.layers`).
+    """
+    limit = max(batch_size, min(VALIDATION_ITEMS, model.glance // math.prod(examples.event_shape)))
     held: list[Batch] = list(examples.held("valid", batch_size, limit))
     if len(held) > 1 and len(held[-1][0]) < batch_size:  # a rest of one item has no maximum mean discrepancy
         held.pop()
+
+    several = isinstance(model, LatentModel) and len(model.latent_shapes) > 1
+    sides = [list(examples.held(part, batch_size, LAYER_ITEMS)) for part in ("train", "valid")] if several else []
 
     @torch.no_grad()
     def validate(model: Model) -> dict[str, float]:
@@ -182,7 +197,11 @@ def validation(
             total += len(x)
             for name, value in {"loss": loss.total, **loss.log}.items():
                 sums[name] = sums.get(name, 0.0) + float(value) * len(x)
-        return {name: value / total for name, value in sums.items()}
+        layers: dict[str, float] = {}
+        if sides:
+            assert isinstance(model, LatentModel)
+            layers = diagnose(model, *([moved(batch, device) for batch in side] for side in sides))
+        return layers | {name: value / total for name, value in sums.items()}
 
     return validate
 
@@ -208,7 +227,7 @@ class Work:
             return fit(
                 Step(prepared.model, prepared.objective),
                 batches,
-                validation(examples, prepared.objective, config.batch_size, prepared.model.glance),
+                validation(examples, prepared.objective, config.batch_size, prepared.model),
                 config,
                 self.run,
                 resume=self.resume,
@@ -244,8 +263,8 @@ def train_run(request: Request, say: Say) -> Outcome:
 
 def _prepare(request: Request, say: Say) -> Prepared:
     options = asked_source(request.sets, request.changes())
-    if request.recipe is not None:
-        resolve(request.recipe, request.sets, request.changes())  # a misspelt key does not wait for the decoding
+    if request.recipe is not None:  # which may say how the source is read; a misspelt key does not wait for that
+        options = resolve(request.recipe, request.sets, request.changes()).source
     with decoding() as progress:
         corpus = open_source(request.source, options, progress=progress)
     recipe = _recipe(request, corpus)
@@ -325,7 +344,7 @@ def _move_aside(run: Path) -> Path:
 def _absolute(source: str) -> str:
     """Return a source so that it can be found from any folder; the name of a data set stays as it is."""
     path = Path(source).expanduser()
-    return str(path.resolve()) if path.exists() else source
+    return source if has_name(source) or not path.exists() else str(path.resolve())
 
 
 def _lay_down(run: Path, request: Request, prepared: Prepared) -> None:

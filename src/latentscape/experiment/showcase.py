@@ -129,10 +129,10 @@ def sound_sections(run: Path, instrument: Instrument, examples: SoundExamples, c
         path = instrument.walk(kind, **({"turns": 3} if kind == "spiral" else {}))
         wave = instrument.render(path, WALK_SECONDS)
         title = kind.replace("_", " ")
-        walks.append(_kept(run, f"walk-{kind.replace('_', '-')}", title, wave, rate, about))
+        walks.append(kept_sound(run, f"walk-{kind.replace('_', '-')}", title, wave, rate, about))
         places = chart.project(path.evaluate(torch.linspace(0, 1, 400)).float()).numpy()
         ways.append(
-            _picture(
+            kept_picture(
                 run,
                 f"walk-{kind.replace('_', '-')}",
                 f"the way of the {title}",
@@ -145,10 +145,10 @@ def sound_sections(run: Path, instrument: Instrument, examples: SoundExamples, c
         )
     if len(waves) > 1:
         morph = instrument.morph(waves[0], waves[-1], 4.0)
-        walks.append(_kept(run, "morph", "morph", morph, rate, f"from {heard[0].name} to {heard[-1].name}"))
+        walks.append(kept_sound(run, "morph", "morph", morph, rate, f"from {heard[0].name} to {heard[-1].name}"))
     samples = instrument.sample(4, 2.0)
     drawn: list[Item] = [
-        _kept(run, f"sample-{number}", f"sample {number}", wave, rate, "a point drawn from the prior, held")
+        kept_sound(run, f"sample-{number}", f"sample {number}", wave, rate, "a point drawn from the prior, held")
         for number, wave in enumerate(samples, 1)
     ]
     compared: list[Item] = []
@@ -157,12 +157,12 @@ def sound_sections(run: Path, instrument: Instrument, examples: SoundExamples, c
         again = instrument.reconstruct(wave)
         pair = (
             Sound("original", wave.numpy(), rate),
-            _kept(run, f"reconstruction-{number}", "reconstruction", again, rate, "", title_only=True),
+            kept_sound(run, f"reconstruction-{number}", "reconstruction", again, rate, "", title_only=True),
         )
         compared.append(Compare(clip.name, pair))
         both = {"original": wave.numpy(), "reconstruction": again.numpy()}
         drawings.append(
-            _picture(run, f"reconstruction-{number}", clip.name, pictures.waveform_and_spectrogram, both, rate)
+            kept_picture(run, f"reconstruction-{number}", clip.name, pictures.waveform_and_spectrogram, both, rate)
         )
     return [
         Section("Walks through the space", (*walks, *ways), "Every sound here was made by the model."),
@@ -181,27 +181,27 @@ def image_sections(run: Path, instrument: Instrument, examples: Examples, chart:
     """Draw reconstructions, samples and the plane of the first two axes, and return their sections."""
     x = next(iter(examples.held("test", 12, 12)))[0]
     again = instrument.decode(instrument.encode(x))
-    pairs = _plain(torch.stack([x, again]))
-    samples = _plain(instrument.sample(48).reshape(4, 12, *examples.event_shape))
-    plane = _plain(instrument.grid(12, 12))
+    pairs = plain(torch.stack([x, again]))
+    samples = plain(instrument.sample(48).reshape(4, 12, *examples.event_shape))
+    plane = plain(instrument.grid(12, 12))
     grids = {
         "reconstructions": ("Images the model has never seen", "originals above, reconstructions below", pairs),
         "samples": ("Draws from the prior", "samples", samples),
         "plane": ("The plane of the two widest axes", "two deviations to either side", plane),
     }
     sections = [
-        Section(heading, (_picture(run, stem, title, pictures.image_grid, grid),))
+        Section(heading, (kept_picture(run, stem, title, pictures.image_grid, grid),))
         for stem, (heading, title, grid) in grids.items()
     ]
     return [*sections, Section("Latent map", (_map(instrument, None),))]
 
 
-def _plain(images: torch.Tensor) -> np.ndarray:
+def plain(images: torch.Tensor) -> np.ndarray:
     """Drop the channel axis of grey images ``[rows, columns, 1, h, w]``."""
     return (images[:, :, 0] if images.shape[2] == 1 else images).numpy()
 
 
-def _kept(
+def kept_sound(
     run: Path, stem: str, title: str, wave: torch.Tensor, rate: int, caption: str, *, title_only: bool = False
 ) -> Sound:
     """Write a sound into the run's folder and return it for the page."""
@@ -209,7 +209,7 @@ def _kept(
     return Sound(title, wave.numpy(), rate, "" if title_only else caption, f"sounds/{stem}.wav")
 
 
-def _picture(run: Path, stem: str, title: str, draw, *given) -> Picture:  # noqa: ANN001, ANN002
+def kept_picture(run: Path, stem: str, title: str, draw, *given) -> Picture:  # noqa: ANN001, ANN002
     """Draw a picture on light and on dark paper; the light one is kept in the run's folder too."""
     light = draw(*given)
     save_bytes_to(run / "pictures" / f"{stem}.png", light)
@@ -354,10 +354,12 @@ def compose(
     about: list[Item] = []
     if any(name in row for name in names for row in outcome.history):
         about.append(
-            _picture(run, "learning-curves", "learning curves", pictures.learning_curves, outcome.history, names)
+            kept_picture(run, "learning-curves", "learning curves", pictures.learning_curves, outcome.history, names)
         )
     if unseen.dimension_rate is not None:
-        about.append(_picture(run, "rates", "what each latent carries", pictures.rates, unseen.dimension_rate.numpy()))
+        about.append(
+            kept_picture(run, "rates", "what each latent carries", pictures.rates, unseen.dimension_rate.numpy())
+        )
     rows = tuple((name, f"{number.value:.4g}", number.unit) for name, number in numbers.items())
     table = Table("figures on the test part", ("measure", "value", "unit"), rows)
     settings = tuple(

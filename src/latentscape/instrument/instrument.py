@@ -7,11 +7,14 @@ Letters: c channels, n samples, f features a frame, T frames, m windows, d laten
     z_{1..m} \xrightarrow{\text{mean of } p(x \mid z)} x_{1..m} \xrightarrow{\text{join, synthesise}} \text{sound}
 
 Every frame (window length 1) has a point. Longer windows are half overlapped (or as they were cut for training, where
-that overlaps more) and cross-faded. Everything is a function of arguments and seeds, and the model is left as it was.
+that overlaps more) and cross-faded; those of raw sound are moved into phase with one another where they follow a path
+(:mod:`latentscape.instrument.aligned`), and put end to end where the joining is ``plain``. Everything is a function of
+arguments and seeds, and the model is left as it was.
 """
 
+import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path as File
 from typing import Any, Literal
@@ -25,6 +28,7 @@ from latentscape.core.random import seeded
 from latentscape.dist.conditional import Context, Latents, point
 from latentscape.geometry.path import Path
 from latentscape.geometry.paths import PathRecord
+from latentscape.instrument.aligned import AlignedJoiner
 from latentscape.instrument.axes import NamedAxis, Naming, name_axes
 from latentscape.instrument.labels import Labels, context_of
 from latentscape.instrument.map import LatentMap, latent_map
@@ -35,8 +39,9 @@ from latentscape.instrument.windows import Joiner, count_windows, cut
 from latentscape.models.bounds import evaluating
 from latentscape.models.model import LatentModel
 from latentscape.models.second_stage import SecondStage
-from latentscape.registry import Window
+from latentscape.registry import Joining, Window
 from latentscape.signal.representation import Quality, Representation
+from latentscape.signal.waveform import Waveform
 
 FORMAT = 1
 """Format of run folders that this version writes, and the newest that it reads."""
@@ -77,7 +82,7 @@ class Instrument:
         self.config = config
         self.name = name
         self.dim = sum(math.prod(shape) for shape in model.latent_shapes)
-        self.step = min(window.hop, max(1, window.length // 2))
+        self._join_by(window.join or ("aligned" if self._raw else "fade"))
         self._chart = chart
         self._naming = naming
 
@@ -87,6 +92,45 @@ class Instrument:
         from latentscape.instrument.loading import load
 
         return load(File(run), device)
+
+    def joined(self, joining: Joining | None) -> "Instrument":
+        """Return the same instrument with another joining of windows, or itself where that is ``None``.
+
+        Raises:
+            UsageError: windows that are not of raw sound can't be brought into phase.
+        """
+        if joining is None or joining == self.joining:
+            return self
+        other = copy.copy(self)
+        other._join_by(joining)
+        return other
+
+    def _join_by(self, joining: Joining) -> None:
+        if joining == "aligned" and not self._raw:
+            raise UsageError(f"{self.name or 'this run'} has no raw windows to bring into phase; join by fade or plain")
+        length = self.window.length
+        self.joining: Joining = joining
+        self.step = length if joining == "plain" else min(self.window.hop, max(1, length // 2))
+
+    @property
+    def _raw(self) -> bool:
+        return isinstance(self.representation, Waveform) and self.window.length > 1
+
+    def joiner(self, *, moving: bool = True) -> Joiner | AlignedJoiner:
+        """Return what joins windows into features.
+
+        Args:
+            moving: whether windows may be moved against one another; not where each has its place in time.
+        """
+        if moving and self.joining == "aligned" and self.representation is not None:
+            return AlignedJoiner(self.window.length, self.step, self.representation.sample_rate)
+        return Joiner(self.window.length, self.step)
+
+    def joins(self, samples: int) -> list[float]:
+        """Return the times in s at which the windows of a sound of so many samples meet: the middles of their fades."""
+        sound = self._sound()
+        first = self.step + max(0, self.window.length - self.step) // 2
+        return [place / sound.sample_rate for place in range(first * sound.hop, samples, self.step * sound.hop)]
 
     @property
     def device(self) -> torch.device:
@@ -169,7 +213,7 @@ class Instrument:
         self._check_points(z)
         if self.representation is None:
             return torch.cat(list(self._events(lambda low, high: z[low:high], len(z), labels))).cpu()
-        return torch.cat(list(self._features(lambda low, high: z[low:high], len(z), labels)), 1).cpu()
+        return torch.cat(list(self._features(lambda low, high: z[low:high], len(z), labels, moving=False)), 1).cpu()
 
     def events(self, z: Float[Tensor, "m d"], labels: Labels | None = None) -> Iterator[Num[Tensor, "b ..."]]:
         """Yield the means of p(x | z) as the model gives them, a bounded number at a time, on its device."""
@@ -224,7 +268,7 @@ class Instrument:
         """Return a sound as the model hears it: encoded, decoded, synthesised; of the same length."""
         sound = self._sound()
         z = self.encode(wave, labels)
-        features = self._features(lambda low, high: z[low:high], len(z), labels)
+        features = self._features(lambda low, high: z[low:high], len(z), labels, moving=False)
         return torch.cat(list(whole_sound(sound, features, wave.shape[1], quality)), -1)
 
     def sample(
@@ -233,7 +277,8 @@ class Instrument:
         seconds: float = 2.0,
         *,
         seed: int = 0,
-        temperature: float = 1.0,
+        temperature: float | Sequence[float] = 1.0,
+        vary: int | None = None,
         labels: Labels | None = None,
         quality: Quality = "best",
         stage: SecondStage | None = None,
@@ -243,9 +288,22 @@ class Instrument:
         A point is one window. As a sound it is held for the whole time, with fades of 10 ms against clicks: a spectral
         frame gives a drone. For sounds that move, render ``walk("random_walk", seed=...)``.
 
+        Args:
+            n: draws.
+            seconds: s, of sounds.
+            seed: the draws are a function of the arguments.
+            temperature: spread of the prior's draws, 0 its mean; one number, or one a layer of a hierarchy, top first.
+            vary: the one layer, counted from 1 at the top, that is drawn; the others are at their means.
+            labels: told to the model.
+            quality: of the phase recovery.
+            stage: a second stage to draw from.
+
         Raises:
-            UsageError: ``n`` is below 1, or a second stage, which has no temperature, is given one.
+            UsageError: ``n`` is below 1; there are not so many layers; or a second stage, which has no temperature, is
+                given one.
         """
+        if vary is not None:
+            temperature = self._alone(vary, temperature)
         if stage is not None and temperature != 1:
             raise UsageError("a second stage has no temperature; leave one of the two out")
         z = self._draw(n, labels, seed, temperature) if stage is None else stage.sample(n, seed).cpu()
@@ -355,9 +413,11 @@ class Instrument:
         count = self._count(samples)
         return self._features(source(count), count, labels)
 
-    def _features(self, source: Callable[[int, int], Tensor], count: int, labels: Labels | None) -> Iterator[Tensor]:
+    def _features(
+        self, source: Callable[[int, int], Tensor], count: int, labels: Labels | None, *, moving: bool = True
+    ) -> Iterator[Tensor]:
         """Yield joined features ``[f, t]``, a bounded number of frames at a time."""
-        joiner = Joiner(self.window.length, self.step)
+        joiner = self.joiner(moving=moving)
         for events in self._events(source, count, labels):
             yield self.legal(joiner.push(events.float()))
         rest = joiner.flush()
@@ -389,10 +449,23 @@ class Instrument:
         """Return labels as codes for ``rows`` items; those not given are unknown."""
         return context_of(labels, self.vocabulary, rows, self.device)
 
-    def _draw(self, n: int, labels: Labels | None, seed: int, temperature: float) -> Tensor:
+    def _alone(self, vary: int, temperature: float | Sequence[float]) -> tuple[float, ...]:
+        """Return the temperatures that let one layer vary."""
+        layers = len(self.model.latent_shapes)
+        if not 1 <= vary <= layers:
+            raise UsageError(f"layer {vary} does not exist, expected 1 (top) to {layers}")
+        own = temperature if isinstance(temperature, int | float) else temperature[vary - 1]
+        return tuple(float(own) if layer == vary else 0.0 for layer in range(1, layers + 1))
+
+    def _draw(self, n: int, labels: Labels | None, seed: int, temperature: float | Sequence[float]) -> Tensor:
         if n < 1:
             raise UsageError(f"got {n} samples, expected at least 1")
-        warmth = [temperature] * len(self.model.latent_shapes) if temperature != 1 else []
+        layers = len(self.model.latent_shapes)
+        one = isinstance(temperature, int | float)
+        warmth = [float(temperature)] * layers if one else [float(t) for t in temperature]
+        if len(warmth) != layers:
+            raise UsageError(f"got {len(warmth)} temperatures, the model has {layers} layers, top first")
+        warmth = [] if all(t == 1 for t in warmth) else warmth
         with evaluating(self.model), seeded("sample", seed, device=self.device):
             latents = self.model.generate(n, self.context(labels, n), temperature=warmth)
         return self._pack(latents).cpu()

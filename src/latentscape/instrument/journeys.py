@@ -131,9 +131,7 @@ def _measured(
     curves = curves_of(wave, sound.sample_rate)
     numbers = measures.journey_of(curves, reference.statistics, **options)
     if points is not None:
-        every = instrument.step * sound.hop
-        joins = [place / sound.sample_rate for place in range(every, wave.shape[1], every)]
-        numbers |= measures.seams(wave, sound.sample_rate, joins)
+        numbers |= measures.seams(wave, sound.sample_rate, instrument.joins(wave.shape[1]))
         decoded = torch.cat([x.flatten(1).float().cpu() for x in instrument.events(points, labels)])
         if reference.data is not None and (ratio := reference.data.ratio(decoded)):
             numbers["distance_data"] = ratio

@@ -90,7 +90,10 @@ def _kind(run: File) -> str | None:
 
 def _open(run: File, device: str) -> _Opened:
     if not run.is_dir():
-        raise StorageError(f"{run} is not a run folder: there is no such folder")
+        what = "it is a file" if run.exists() else "there is no such folder"
+        raise StorageError(f"{run} is not a run folder: {what}")
+    if not (run / "run.json").exists():
+        raise StorageError(f"{run} is not a run folder: {run / 'run.json'} is missing")
     about = load_object(run / "run.json")
     version = about.get("format")
     if not isinstance(version, int) or not 1 <= version <= FORMAT:

@@ -22,7 +22,6 @@ from latentscape.core.errors import UsageError
 from latentscape.dist.conditional import point
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.labels import Labels
-from latentscape.instrument.windows import Joiner
 from latentscape.models.bounds import evaluating
 
 
@@ -56,7 +55,7 @@ class Voice:
         self._sound, self._live = sound, live
         self._device = instrument.device
         self._state = live.initial(1)
-        self._joiner = Joiner(instrument.window.length, instrument.step)
+        self._joiner = instrument.joiner()
         self._context = instrument.context(labels, 1)
         self._event: Tensor | None = None
 

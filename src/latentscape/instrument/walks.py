@@ -46,7 +46,8 @@ def walk(
 
     * traversal: along one axis, ``reach`` deviations to either side
     * grid, circle, spiral, lissajous: in the plane of two axes (lissajous: of any number of them)
-    * diagonal: all coordinates (or ``axes``) together, from low to high
+    * diagonal: all coordinates (or ``axes``) together, from low to high, ``reach`` deviations (of Mahalanobis) to
+      either side, as far as the others go
     * random_walk, drift: over all principal axes (or ``axes``), each at its own deviation times ``reach / 2``
     * line, sphere, geodesic: from point to point; spline: smoothly through them; triangle: geodesics through three and
       back. The points are mean codes of clips drawn by ``seed`` (default 0), or those given.
@@ -89,6 +90,8 @@ def _about(
     chosen, sizes = _axes(instrument, axes, needed, coordinates=kind == "diagonal")
     if needed and len(chosen) < needed:
         raise UsageError(f"a {kind} needs {needed} axes, but the latent space has {chart.dim}")
+    if kind == "diagonal":
+        sizes = _within(chart, chosen, sizes)
     far = [reach * size for size in sizes]
     near = [-size for size in far]
     values: dict[str, Any] = {"kind": kind, "centre": chart.mean.tolist()}
@@ -104,6 +107,18 @@ def _about(
         case "random_walk" | "drift":
             values |= {"axes": chosen, "scale": [size / 2 for size in far]}
     return path_from_json({**values, **options})
+
+
+def _within(chart: LatentMap, axes: Sequence[Axis], sizes: Sequence[float]) -> list[float]:
+    """Return offsets along several axes together, in the given ratio, scaled to a Mahalanobis distance of 1.
+
+    All coordinates at their deviation at once lie the further outside the corpus the more there are.
+    """
+    directions = [torch.eye(chart.dim)[axis] if isinstance(axis, int) else torch.tensor(axis) for axis in axes]
+    offset = torch.tensor(sizes) @ torch.stack(directions)
+    there = chart.spread > 1e-4 * chart.spread.max()  # a direction in which nothing lies has no scale
+    far = float((chart.axes[there] @ offset / chart.spread[there]).norm())
+    return [size / far for size in sizes] if far > 0 else list(sizes)
 
 
 def _axes(

@@ -34,6 +34,7 @@ path, over the median of held-out items. 1 is as near as unheard sounds of the s
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -47,7 +48,7 @@ from latentscape.core.errors import DataError
 from latentscape.measure.curves import DESCRIPTORS, STEP, TIMBRE, Curves, curves_of, steps
 from latentscape.measure.measure import CEILING_DB, Number
 from latentscape.measure.neighbours import nearest
-from latentscape.measure.seams import seam_at
+from latentscape.measure.seams import seam_at, seam_course
 
 APART = 5
 """Frames between the two of a pair: about a window, so that one with both pitches in it hides no jump."""
@@ -320,12 +321,16 @@ def corner_flux(curves: Curves, corners: Sequence[float]) -> dict[str, Number]:
 
 
 def seams(wave: Float[Tensor, "c n"], sample_rate: int, joins: Sequence[float]) -> dict[str, Number]:
-    """Return ``seam`` in dB, see :mod:`latentscape.measure.seams`; absent where there is no join, or nothing else."""
-    places = [round(time * sample_rate) for time in joins]
-    try:
-        return {"seam": seam_at(wave, places)} if places else {}
-    except DataError:
-        return {}
+    """Return ``seam``, ``seam_level`` and ``seam_flux`` in dB, see :mod:`latentscape.measure.seams`.
+
+    Each is absent where there is no join, or nothing beside the joins.
+    """
+    numbers: dict[str, Number] = {}
+    with suppress(DataError):
+        numbers["seam"] = seam_at(wave, [round(time * sample_rate) for time in joins])
+    with suppress(DataError):
+        numbers |= seam_course(wave, sample_rate, joins)
+    return numbers
 
 
 def correlations(

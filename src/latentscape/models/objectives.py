@@ -9,27 +9,29 @@ Numbers logged, the same name wherever the meaning is the same:
 ``rate``        nats an item, sum over layers; absent where it is infinite by construction
 ``rate_l``      nats an item, layer l counted from 1 at the top; where there are several
 ``elbo``        nats an item, :math:`-(D + \sum_l R_l)`: never weighted, never with free bits
-``beta``        the weight of the rate at this step, dimensionless
+``beta``        the weight of the rate at this step, dimensionless; of its top layer, where layers warm up apart
 ``mmd``         unbiased squared MMD between codes and prior; may be negative
 ==============  ====================================================================================================
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
 from torch import Tensor
 
 from latentscape.core.config import Record
 from latentscape.core.distributed import gather_rows, mean_over_processes
 from latentscape.core.errors import ConfigError
 from latentscape.core.random import seeded
-from latentscape.dist.conditional import Context
-from latentscape.dist.divergences import rate_per_value, why_infinite
+from latentscape.dist.conditional import Context, Prior
+from latentscape.dist.divergences import why_infinite
 from latentscape.dist.kernels import ImqConfig, KernelConfig, build_kernel, mmd2
 from latentscape.models.model import LatentModel, Layer, Loss, Model, Objective, Terms
+
+Number = TypeVar("Number", int, float)
 
 
 class ElboConfig(Record):
@@ -37,17 +39,17 @@ class ElboConfig(Record):
 
     Attributes:
         beta: weight of the rate.
-        warmup: steps over which beta rises linearly from 0.
+        warmup: steps over which beta rises linearly from 0; one number, or one a layer, top first.
         free_bits: nats of rate that are free (Kingma et al. 2016, eq. 15): below this, the batch mean of the rate of a
-            latent dimension, or layer, is not pushed further down.
+            latent dimension, or layer, is not pushed further down. One number, or one a layer, top first.
         free_bits_per: what ``free_bits`` counts for.
         samples: draws of z an item.
     """
 
     kind: Literal["elbo"] = "elbo"
     beta: float = Field(1.0, ge=0)
-    warmup: int = Field(0, ge=0)
-    free_bits: float = Field(0.0, ge=0)
+    warmup: NonNegativeInt | tuple[NonNegativeInt, ...] = 0
+    free_bits: NonNegativeFloat | tuple[NonNegativeFloat, ...] = 0.0
     free_bits_per: Literal["dimension", "layer"] = "dimension"
     samples: int = Field(1, ge=1)
 
@@ -88,7 +90,8 @@ def refuse_learnt_prior(model: Model | None, objective: str) -> None:
         ConfigError: the model's prior has parameters.
     """
     if isinstance(model, LatentModel) and model.learns_prior:
-        prior = type(getattr(model, "prior", model)).__name__
+        prior = getattr(model, "prior", None)
+        prior = type(prior if isinstance(prior, Prior) and prior.learnt else model).__name__
         raise ConfigError(
             f"objective '{objective}' can't train the prior ({prior} is learnt by its density): take "
             "objective 'elbo', or a prior that is not learnt (normal, laplace, uniform, hypersphere)"
@@ -134,9 +137,17 @@ class Elbo(Objective):
     """Minimises D + beta sum_l R_l; see :class:`ElboConfig`."""
 
     def __init__(self, config: ElboConfig, model: Model | None = None) -> None:
+        """Take the model's number of layers for what is told one by one.
+
+        Raises:
+            ConfigError: other numbers of layers were told.
+        """
         super().__init__()
         self.config = config
         self.samples = config.samples
+        layers = len(model.latent_shapes) if isinstance(model, LatentModel) else 1
+        self.warmup = _per_layer(config.warmup, layers, "warmup")
+        self.free_bits = _per_layer(config.free_bits, layers, "free_bits")
 
     def forward(self, model: Model, terms: Terms, x: Tensor, context: Context, step: int) -> Loss:
         """Return the loss and its parts.
@@ -148,19 +159,31 @@ class Elbo(Objective):
             if reason := why_infinite(layer.q, layer.p):
                 raise ConfigError(f"objective 'elbo' needs a finite rate, but the model's is infinite: {reason}")
         distortion, rates = terms.distortion.mean(), [rate.mean() for rate in terms.rate]
-        beta = self.config.beta * ramp(step, self.config.warmup)
+        betas = [self.config.beta * ramp(step, warmup) for warmup in self.warmup]
         total = distortion
-        for rate, layer in zip(rates, terms.layers, strict=True):
-            total = total + beta * (self._free(rate, layer) if self.config.free_bits else rate)
-        return Loss(total, describe(distortion, rates) | {"beta": torch.tensor(beta)})
+        for rate, layer, beta, free in zip(rates, terms.layers, betas, self.free_bits, strict=False):
+            total = total + beta * (self._free(rate, layer, free) if free else rate)
+        return Loss(total, describe(distortion, rates) | {"beta": torch.tensor(betas[0])})
 
-    def _free(self, rate: Tensor, layer: Layer) -> Tensor:
+    def _free(self, rate: Tensor, layer: Layer, free: float) -> Tensor:
         """Return a layer's rate with its free part lifted off the gradient, ``[]``."""
-        values = rate_per_value(layer.q, layer.p) if self.config.free_bits_per == "dimension" else None
+        values = layer.rate_per_value() if self.config.free_bits_per == "dimension" else None
         if values is None:
-            return mean_over_processes(rate).clamp_min(self.config.free_bits)
+            return mean_over_processes(rate).clamp_min(free)
         mean = mean_over_processes(values.flatten(0, values.ndim - 1 - len(layer.q.event_shape)).mean(0))
-        return mean.clamp_min(self.config.free_bits).sum()
+        return mean.clamp_min(free).sum()
+
+
+def _per_layer(value: Number | tuple[Number, ...], layers: int, name: str) -> tuple[Number, ...]:
+    """Return a number for every layer.
+
+    Raises:
+        ConfigError: some were told, for another number of layers.
+    """
+    told = value if isinstance(value, tuple) else (value,) * max(1, layers)
+    if len(told) != max(1, layers):
+        raise ConfigError(f"objective.{name}: got {len(told)} numbers for {layers} layers, expected one a layer")
+    return told
 
 
 class Reconstruction(Objective):

@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import secrets
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path, PurePath
 from typing import Any
@@ -41,14 +42,8 @@ class Api:
 
     def __init__(self, stage: Stage, sounds: Sounds, desk: Desk) -> None:
         self.stage, self.sounds, self.desk = stage, sounds, desk
-        self._facts = stage.facts() | {
-            "kinds": list(KINDS),
-            "limits": {
-                "upload_bytes": limits.UPLOAD_BYTES,
-                "upload_seconds": limits.UPLOAD_SECONDS,
-                "points": limits.POINTS,
-            },
-        }
+        self._told: dict[str, Any] | None = None
+        self._telling = threading.Lock()
         self._requests = Bucket(limits.REQUESTS)
         self._uploads = 0
 
@@ -63,10 +58,23 @@ class Api:
             Route("/api/lift", _answering(self.lift), methods=["POST"]),
         ]
 
+    def facts(self) -> dict[str, Any]:
+        """Return what the page is told of the run; at first it takes seconds where the run's axes have no names yet."""
+        with self._telling:
+            if self._told is None:
+                bounds = {
+                    "upload_bytes": limits.UPLOAD_BYTES,
+                    "upload_seconds": limits.UPLOAD_SECONDS,
+                    "points": limits.POINTS,
+                }
+                self._told = self.stage.facts() | {"kinds": list(KINDS), "limits": bounds}
+            return self._told
+
     async def instrument(self, request: Request) -> Response:
         """Tell of the run."""
-        dots = [dot | {"sound": self.sounds.from_corpus(n)} for n, dot in enumerate(self._facts["dots"])]
-        return _json(self._facts | {"dots": dots})
+        facts = self._told or await self.desk.do(self.facts)
+        dots = [dot | {"sound": self.sounds.from_corpus(n)} for n, dot in enumerate(facts["dots"])]
+        return _json(facts | {"dots": dots})
 
     async def dot_sound(self, request: Request) -> Response:
         """Send a dot's sound."""

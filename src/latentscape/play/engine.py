@@ -3,7 +3,8 @@ r"""One live player: orders go in at any time, blocks of sound come out, obeyed 
 Letters: c channels, d latent width, n samples a block.
 
 Only the thread that renders touches the state; orders wait in a queue until the next block begins. The voice's phase
-goes on over every order. From silence a new voice begins, primed, so that its sound comes with the first sample.
+goes on over every order. From silence a new voice begins, primed, so that its sound comes with the first sample. Far
+from the corpus a model may be louder than full scale: a limiter (:mod:`.limiter`) holds it at -1 dBFS.
 """
 
 import time
@@ -20,6 +21,7 @@ from latentscape.geometry.path import Path
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.voice import Voice
 from latentscape.play.envelope import Ramp
+from latentscape.play.limiter import Limiter
 from latentscape.play.limits import REPORTS, Bucket
 from latentscape.play.load import LEAD, Load
 from latentscape.play.motion import GLIDE, Loop, Motion
@@ -27,8 +29,8 @@ from latentscape.play.motion import GLIDE, Loop, Motion
 FADE_SECONDS = 0.005
 RELEASE_SECONDS = 0.08
 LEVEL_SECONDS = 0.02
-LOUDEST = 4.0
-"""The greatest sample sent, whatever a far point decodes to (full scale is 1)."""
+LOUDEST = 1e3
+"""The greatest sample that goes on to the limiter, whatever a far point decodes to (full scale is 1)."""
 MOST_ORDERS = 4096
 Order = Callable[["Player"], None]
 
@@ -94,6 +96,7 @@ class Player:
         self._offsets: dict[str, Tensor] = {}
         self._notes: dict[int, float] = {}
         self._fade, self._gate, self._level = Ramp(0.0), Ramp(1.0), Ramp(1.0)
+        self._limiter = Limiter(self.rate)
         self._voice: Voice | None = None
         self._told = False
         self._buffer: list[np.ndarray] = []
@@ -210,6 +213,7 @@ class Player:
         for ramp in (self._fade, self._gate, self._level):
             gain = ramp.take(n)
             wave = wave * (gain if isinstance(gain, float) else gain[:, None])
+        wave = self._limiter.limit(wave)
         self.first += n
         if self._fade.silent:
             self.playing = False

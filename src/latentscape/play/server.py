@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import gc
+import os
 import secrets
 import socket
+import sys
 import threading
 import webbrowser
 from collections.abc import AsyncIterator, Callable
@@ -30,6 +33,8 @@ from latentscape.play.session import Hall, Session
 from latentscape.play.sounds import Sounds
 from latentscape.play.stage import Stage
 
+URGENT = -11
+"""Niceness of the threads that make and send sound."""
 PORT = 8137
 PORTS = 64
 MEDIA = {
@@ -56,7 +61,7 @@ def build_app(stage: Stage, doors: Doors, run: Path | None = None) -> Starlette:
         doors: by which it is reached.
         run: its folder, which says where the corpus is.
     """
-    workers = ThreadPoolExecutor(limits.PLAYERS, thread_name_prefix="play")
+    workers = ThreadPoolExecutor(limits.PLAYERS, thread_name_prefix="play", initializer=urgent)
     hall, files, desk = Hall(), page_files(), Desk()
     api = Api(stage, Sounds(stage, run), desk)
 
@@ -67,12 +72,25 @@ def build_app(stage: Stage, doors: Doors, run: Path | None = None) -> Starlette:
             return JSONResponse({"error": "there is no such file"}, 404)
         return Response(path.read_bytes(), media_type=MEDIA[path.suffix])
 
+    warm = asyncio.Event()
+
+    def prepare(loop: asyncio.AbstractEventLoop) -> None:
+        """Do what takes seconds while the browser fetches the page."""
+        try:
+            warm_up(stage)
+        finally:
+            with contextlib.suppress(RuntimeError):  # the server has gone already
+                loop.call_soon_threadsafe(warm.set)
+        api.facts()
+
     async def play(socket: WebSocket) -> None:
+        await warm.wait()
         await Session(socket, stage, hall, workers, desk).run()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        await asyncio.to_thread(warm_up, stage)
+        threading.Thread(target=prepare, args=(asyncio.get_running_loop(),), daemon=True, name="prepare").start()
+        urgent()
         yield
         workers.shutdown(wait=False, cancel_futures=True)
         desk.close()
@@ -84,6 +102,13 @@ def build_app(stage: Stage, doors: Doors, run: Path | None = None) -> Starlette:
         WebSocketRoute("/play", play),
     ]
     return Starlette(routes=routes, middleware=[Middleware(Guard, doors=doors)], lifespan=lifespan)
+
+
+def urgent() -> None:
+    """Let the calling thread go before others, where the system allows it: sound can't wait, pictures can."""
+    if hasattr(os, "setpriority"):
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, URGENT)
 
 
 def warm_up(stage: Stage) -> None:
@@ -139,9 +164,22 @@ def serve(
     doors = Doors(host or LOOPBACK[0], listener.getsockname()[1], token)
     config = settings(build_app(stage, doors, run))
     server = _Server(config, lambda: _opened(doors.url, browser, say))
+    _steady()
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
     say("stopped")
+
+
+def _steady() -> None:
+    """Keep the interpreter from pausing longer than the sound that is ready.
+
+    A full garbage collection walks the half million objects that importing torch leaves, which takes a tenth of a
+    second; frozen, they are never walked again. Threads hand over after 1 ms instead of 5, so that the thread that
+    renders and the loop that sends do not wait for each other.
+    """
+    gc.collect()
+    gc.freeze()
+    sys.setswitchinterval(1e-3)
 
 
 def settings(app: Starlette) -> uvicorn.Config:

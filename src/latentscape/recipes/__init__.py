@@ -1,7 +1,7 @@
 """Named experiments: one YAML file each, shipped with the package.
 
 A recipe is a title, a few lines about what it is for and what to expect, and the settings in which it differs from the
-defaults.
+defaults; or, with ``like: NAME``, in which it differs from another recipe.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from latentscape.core.config import merge
 from latentscape.core.errors import ConfigError, UsageError, nearest
 
 
@@ -58,7 +59,7 @@ def load_recipe(name: str) -> Recipe:
     """Return a recipe by name; see :func:`read_text` for the error.
 
     Raises:
-        ConfigError: a file of one's own is not YAML, or not a mapping of settings.
+        ConfigError: a file of one's own is not YAML, not a mapping of settings, or like a recipe that is not there.
     """
     try:
         values = yaml.safe_load(read_text(name))
@@ -66,4 +67,10 @@ def load_recipe(name: str) -> Recipe:
         raise ConfigError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise ConfigError(f"{name} holds {type(values).__name__}, expected settings such as `model: {{latent: 16}}`")
-    return Recipe(name, str(values.pop("title", name)), str(values.pop("about", "")).strip(), values)
+    title, about = str(values.pop("title", name)), str(values.pop("about", "")).strip()
+    like = values.pop("like", None)
+    if like is not None:
+        if like not in recipe_names() or like == name:
+            raise ConfigError(f"{name}: like: '{like}' is not known{nearest(str(like), recipe_names())}")
+        values = merge(load_recipe(like).values, values)
+    return Recipe(name, title, about, values)

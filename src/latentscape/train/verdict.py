@@ -10,6 +10,14 @@ them the *tail*; r rate of each latent dimension in nats.
   gap between training and validation is reported, not judged: it is natural where data are few.
 * active: r > 0.05 nat (by rate and not by the variance of posterior means, which misleads in hierarchies).
 * collapsed: no dimension is active.
+
+Of a hierarchy, every layer by itself, from the numbers of :mod:`latentscape.measure.layers`:
+
+* asleep: less than one latent in ten is active, or the output moves by less than 0.02 deviations when the layer is
+  drawn anew.
+* over-fits: its rate costs more on validation than on training items, by more than 0.5 nat and 5 % of its training
+  rate, and this gap still grows: its slope over the tail is positive by more than two standard errors. The distortion's
+  gap is judged alike, in place of a layer: it is the decoder's.
 """
 
 import math
@@ -21,6 +29,49 @@ from typing import Any
 import numpy as np
 
 ACTIVE_NATS = 0.05
+
+
+ASLEEP_SHARE = 0.1
+ASLEEP_CHANGE = 0.02
+GAP_NATS = 0.5
+GAP_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class LayerVerdict:
+    """One stochastic layer, or the decoder, at the last validation.
+
+    Attributes:
+        number: from 1 at the top; 0 is the decoder.
+        rate: nats an item on validation data; the decoder's distortion.
+        gap: the same less that of training data.
+        active: latents above 0.05 nat; 0 for the decoder.
+        latents: in all.
+        change: of the output when this layer alone is drawn anew, in deviations of the data.
+        asleep: nobody listens to it, or it says nothing.
+        overfitted: see the module.
+    """
+
+    number: int
+    rate: float
+    gap: float
+    active: int
+    latents: int
+    change: float
+    asleep: bool
+    overfitted: bool
+
+    def line(self) -> str:
+        """Return a sentence."""
+        if not self.number:
+            words = f"Decoder: distortion {self.rate:.4g} nats"
+        else:
+            words = (
+                f"Layer {self.number}: {self.rate:.3g} nats, {self.active} of {self.latents} latents active, moves the "
+                f"output by {self.change:.2g} deviations"
+            )
+        words += f"; {abs(self.gap):.2g} nats {'more' if self.gap >= 0 else 'less'} on validation than on training"
+        return words + (": it over-fits." if self.overfitted else ": it sleeps." if self.asleep else ".")
 
 
 @dataclass(frozen=True)
@@ -40,6 +91,7 @@ class Verdict:
         gap: last validation value less the last training value of the same name; ``None`` where there is none.
         monitor: the value's name.
         advice: settings to try, most useful first.
+        layers: of a hierarchy, top first, and the decoder last; else none.
     """
 
     reason: str
@@ -54,6 +106,7 @@ class Verdict:
     gap: float | None
     monitor: str
     advice: tuple[str, ...]
+    layers: tuple[LayerVerdict, ...] = ()
 
     def lines(self) -> list[str]:
         """Return sentences for people."""
@@ -82,6 +135,7 @@ class Verdict:
             lines.append(f"Collapsed: none of the {self.latents} latent dimensions carries anything.")
         elif self.collapsed is False:
             lines.append(f"{self.active} of {self.latents} latent dimensions are active (above {ACTIVE_NATS} nat).")
+        lines += [layer.line() for layer in self.layers]
         if self.advice:
             lines.append("To try: " + "; ".join(self.advice) + ".")
         return lines
@@ -127,6 +181,8 @@ def judge(
     latents = len(rates) if rates is not None and finite else None
     active = sum(rate > ACTIVE_NATS for rate in rates) if rates is not None and finite else None
     collapsed = None if active is None else active == 0
+    layers = judge_layers(history)
+    advice = (*_advice(reason, progress, overfitted, active, latents, settings), *_layer_advice(layers, settings))
     return Verdict(
         reason=reason,
         progress=progress,
@@ -139,8 +195,55 @@ def judge(
         last=last,
         gap=gap,
         monitor=monitor,
-        advice=_advice(reason, progress, overfitted, active, latents, settings),
+        advice=tuple(dict.fromkeys(advice)),
+        layers=layers,
     )
+
+
+def judge_layers(history: Sequence[Mapping[str, Any]]) -> tuple[LayerVerdict, ...]:
+    """Return the verdict on every layer of a hierarchy, top first, and on its decoder; none without layers."""
+    rows = [row for row in history if row["part"] == "valid" and row.get("gap_distortion") is not None]
+    if not rows:
+        return ()
+    count = sum(name.startswith("active_") for name in rows[-1])
+    found = []
+    for number in (*range(1, count + 1), 0):
+        own = f"_{number}" if number else "_distortion"
+        gaps = _curve(rows, "valid", f"gap{own}")
+        rate = float(rows[-1][f"rate{own}" if number else "distortion"])
+        gap = gaps[-1][1] if gaps else 0.0
+        tail = gaps[-max(4, len(gaps) // 3) :]
+        slope, error = _line(tail) if len(tail) >= 4 else (0.0, 0.0)
+        bound = max(GAP_NATS, GAP_SHARE * (rate - gap))
+        active, latents, change = (float(rows[-1].get(f"{name}{own}", 0)) for name in ("active", "latents", "change"))
+        asleep = bool(number) and (active < ASLEEP_SHARE * latents or change < ASLEEP_CHANGE)
+        overfitted = gap > bound and slope > 2 * error
+        found.append(LayerVerdict(number, rate, gap, int(active), int(latents), change, asleep, overfitted))
+    return tuple(found)
+
+
+def _layer_advice(layers: Sequence[LayerVerdict], settings: Mapping[str, Any]) -> list[str]:
+    """Return what may wake a layer or keep it from learning items by heart."""
+    advice: list[str] = []
+    stochastic = [layer for layer in layers if layer.number]
+    if asleep := [layer for layer in stochastic if layer.asleep]:
+        names = " and ".join(str(layer.number) for layer in asleep)
+        warmup = settings.get("warmup")
+        if not settings.get("free_bits"):
+            free = ",".join("0.1" if layer.asleep else "0" for layer in stochastic)
+            advice.append(f"objective.free_bits=[{free}] to wake layer {names}")
+        advice.append(f"objective.warmup={2 * warmup}" if isinstance(warmup, int) and warmup else "a longer warm-up")
+        advice.append(f"fewer model.latents, without layer {names}")
+    for layer in layers:
+        if layer.overfitted and layer.number:
+            advice.append(
+                f"fewer latents in layer {layer.number} (model.latents), or more data: it learns items by heart"
+            )
+        elif layer.overfitted:
+            advice.append(
+                "narrower levels, or train.weight_decay=0.01 with train.optimiser=adamw: the decoder over-fits"
+            )
+    return advice
 
 
 def _curve(history: Sequence[Mapping[str, Any]], part: str, name: str) -> list[tuple[int, float]]:

@@ -138,23 +138,26 @@ const start = async () => {
   // pictures: drawn while there is something to see
   let quiet = 0;
   let peak = 0;
-  let fallen = 0;
   const frame = (now) => {
     const place = live.place(store.state.map);
     view.scene.level = peak;
     view.light(performer.running || quiet < 1500 ? place : null, now);
-    if (quiet < 2500 && Math.round(now / 33) !== fallen) {
-      landscape.draw(now);
-      fallen = Math.round(now / 33);
-    }
+    if (quiet < 2500) landscape.draw(now);
     meter($("meter"), peak);
   };
+  // Without a graphics card, drawing takes a core away from the sound: where frames come late, fewer are drawn.
   let before = performance.now();
+  let [drawn, interval, pace] = [0, 16, navigator.hardwareConcurrency > 2 ? 30 : 60];
   const loop = (now) => {
+    interval += 0.03 * (Math.min(100, now - before) - interval);
+    if (interval > 24) pace = 80;
     quiet = peak > 1e-4 || performer.running ? 0 : quiet + now - before;
     peak *= Math.exp(-(now - before) / 180);
     before = now;
-    if (quiet < 3500) frame(now);
+    if (quiet < 3500 && now - drawn >= pace) {
+      drawn = now;
+      frame(now);
+    }
     requestAnimationFrame(loop);
   };
   requestAnimationFrame(loop);

@@ -9,7 +9,7 @@ export class Audio {
     this.rate = rate;
     this.channels = channels;
     this.fetchSound = fetchSound;
-    this.context = new AudioContext({ sampleRate: rate, latencyHint: "interactive" });
+    this.context = new AudioContext({ sampleRate: rate, latencyHint: 0.005 });
     this.analyser = new AnalyserNode(this.context, { fftSize: 2048, smoothingTimeConstant: 0.55 });
     this.own = new GainNode(this.context);
     this.analyser.connect(this.own).connect(this.context.destination);

@@ -55,8 +55,14 @@ export class MapView {
     const box = { left, right, bottom, top };
     const wide = Math.max(box.right - box.left, box.top - box.bottom, 1e-6);
     this.box = box;
-    const grown = { left: box.left - wide / 5, right: box.right + wide / 5, bottom: box.bottom - wide / 5, top: box.top + wide / 5 };
-    this.land = terrain(places, this.paint.colours, grown);
+    const room = wide / 5;
+    const far = (side, way, axis) => places.reduce((most, place) => way(most, place[axis]), side); // the farthest dot
+    this.land = terrain(places, this.paint.colours, {
+      left: far(left, Math.min, 0) - room,
+      right: far(right, Math.max, 0) + room,
+      bottom: far(bottom, Math.min, 1) - room,
+      top: far(top, Math.max, 1) + room,
+    });
     this.draw();
     return this.paint.legend;
   }

@@ -73,7 +73,7 @@ class Ring extends AudioWorkletProcessor {
   process(_inputs, [output]) {
     const size = output[0].length;
     let ready = this.write - this.read;
-    if (!this.primed && ready >= Math.max(size, 0.8 * this.ahead * sampleRate)) this.primed = true;
+    if (!this.primed && ready >= Math.max(size, this.ahead * sampleRate)) this.primed = true;
     // a stopped stream plays what is left of it, however little
     if (!this.running && ready > 0) this.primed = true;
     if (!this.primed) ready = 0;

@@ -1,0 +1,271 @@
+r"""Iterative refinement: a sound goes through a model, what comes out goes through again, and all passes are joined.
+
+Letters: k pass, x_k the windows of pass k's sound, q(z | x) recognition with mean m(x), T temperature of its draw, e(z)
+the mean of p(x | z) and n its noise's weight, mu and S mean and principal deviations of the corpus's codes, a the share
+of a code that is drawn anew, g a gain, eps standard normal, one for all windows of a pass.
+
+.. math::
+    z_k &= m(x_{k-1}) + T\,(\tilde z - m(x_{k-1})), \quad \tilde z \sim q(z \mid x_{k-1}) \\
+    z_k &\leftarrow \mu + \sqrt{1 - a^2}\,(z_k - \mu) + a\, S \varepsilon \\
+    \text{heard: } y_k &= g\, e(z_k), \qquad
+    \text{fed back: } x_k = g\,\bigl(e(z_k) + n\,(\tilde x - e(z_k))\bigr), \quad \tilde x \sim p(x \mid z_k)
+
+With T = n = a = 0 and g = 1 a pass is the map of means, which contracts: a mean is quieter than what it is the mean of,
+so every pass is quieter and all end alike. With T = n = 1 it is the pseudo-Gibbs chain of the model (Rezende et al.
+2014, section 6), whose passes have the spread that the model gives to sounds. The share a is a step of a stationary
+walk in the corpus's own spread, which undoes what m(e(z)) contracts. The gain g keeps the level of the sound that was
+given (its root mean square, in every pass).
+
+The passes are joined in phase (:mod:`latentscape.instrument.aligned`), half of a window overlapping.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentscape.core.errors import DataError, UsageError, nearest
+from latentscape.core.random import seeded
+from latentscape.dist.conditional import point
+from latentscape.instrument.aligned import AlignedJoiner
+from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.labels import Labels
+from latentscape.instrument.stream import whole_sound
+from latentscape.measure.refinement import Heard, hear, spectral_step
+from latentscape.models.bounds import evaluating
+from latentscape.signal.representation import Quality
+
+_OVERLAP_SECONDS = 1.0
+_SILENT = 1e-6
+_LOUDEST_GAIN = 1e3
+
+
+@dataclass(frozen=True)
+class Manner:
+    """What happens in a pass (the module has the equations).
+
+    Attributes:
+        temperature: T, of the draw of the code; 0 is its mean.
+        noise: n, of the decoder's noise in what is fed back; it is not heard.
+        drift: a, share of the code that is drawn anew from the corpus's spread, 0 to 1.
+        level: ``match`` keeps the level, ``free`` leaves it as it comes.
+    """
+
+    temperature: float = 0.0
+    noise: float = 0.0
+    drift: float = 0.0
+    level: str = "match"
+
+    def __post_init__(self) -> None:
+        if not (self.temperature >= 0 and self.noise >= 0 and 0 <= self.drift <= 1):
+            raise UsageError(
+                f"refine got temperature {self.temperature:g}, noise {self.noise:g} and drift {self.drift:g}, expected "
+                "at least 0, and a drift of at most 1"
+            )
+        if self.level not in ("match", "free"):
+            raise UsageError(f"refine got level '{self.level}'{nearest(self.level, ('match', 'free'))}")
+
+
+MANNERS = {
+    "mean": Manner(level="free"),
+    "level": Manner(),
+    "sample": Manner(temperature=1.0),
+    "gibbs": Manner(temperature=1.0, noise=1.0),
+    "drift": Manner(temperature=1.0, drift=0.6),
+}
+"""Manners by name: ``mean`` is the journal's."""
+
+
+def manner_of(name: str, **changes: float | None) -> Manner:
+    """Return a manner by name, with what is not ``None`` changed.
+
+    Raises:
+        UsageError: there is no such manner, or a value is out of bounds.
+    """
+    if name not in MANNERS:
+        raise UsageError(f"--manner got '{name}'{nearest(name, MANNERS)}")
+    return replace(MANNERS[name], **{key: value for key, value in changes.items() if value is not None})  # pyrefly: ignore
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What was heard in a pass.
+
+    Attributes:
+        heard: level and spectrum.
+        moved: log-spectral distance to the pass before (of the first: to the sound that was given), dB.
+        spread: distance of the codes from the mean code of the corpus, in its own spread; 1 for a typical sound.
+        gain: that kept the level, dB.
+    """
+
+    heard: Heard
+    moved: float
+    spread: float
+    gain: float
+
+
+@dataclass(frozen=True, eq=False)
+class Refined:
+    """A refined sound.
+
+    Attributes:
+        wave: all passes joined, ``[c, n]``.
+        given: what the sound was.
+        passes: in order.
+    """
+
+    wave: Tensor
+    given: Heard
+    passes: tuple[Pass, ...]
+
+    @property
+    def drift(self) -> float:
+        """The greatest difference of a pass's level from that of the first, dB."""
+        levels = [one.heard.level for one in self.passes]
+        return max(abs(level - levels[0]) for level in levels)
+
+    @property
+    def least_step(self) -> float:
+        """The least log-spectral distance between successive passes, dB; NaN where there is one pass alone."""
+        return min((one.moved for one in self.passes[1:]), default=float("nan"))
+
+    def lines(self) -> list[str]:
+        """Say how it went."""
+        first, last = self.passes[0].heard, self.passes[-1].heard
+        return [
+            f"{len(self.passes)} passes: level {first.level:.1f} to {last.level:.1f} dBFS (at most {self.drift:.2f} dB "
+            f"from the first), centroid {first.centroid:.0f} to {last.centroid:.0f} Hz, "
+            f"flatness {first.flatness:.1f} to {last.flatness:.1f} dB",
+            f"successive passes are at least {self.least_step:.1f} dB apart (log-spectral distance)",
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        rows = [
+            {**asdict(one.heard), "moved": one.moved, "spread": one.spread, "gain": one.gain} for one in self.passes
+        ]
+        whole = {"drift": self.drift, "least_step": self.least_step}
+        return {"given": _plain(asdict(self.given)), **_plain(whole), "passes": [_plain(row) for row in rows]}
+
+
+def refine(
+    instrument: Instrument,
+    wave: Float[Tensor, "c n"],
+    steps: int,
+    manner: Manner = MANNERS["drift"],
+    *,
+    seed: int = 0,
+    labels: Labels | None = None,
+    quality: Quality = "fast",
+    each: Callable[[int, Float[Tensor, "c n"]], None] = lambda step, wave: None,
+) -> Refined:
+    """Send a sound through a model ``steps`` times, each time what came out before.
+
+    Args:
+        instrument: of a run of sound.
+        wave: at the representation's rate; shorter than a window, it is followed by silence.
+        steps: passes.
+        manner: what happens in each.
+        seed: of what is drawn.
+        labels: told to the model throughout.
+        quality: of the phase recovery.
+        each: gets every pass, from 1, and its sound as long as the one given.
+
+    Raises:
+        UsageError: the run makes images, or there is no pass to make.
+        DataError: the sound is silent, or holds NaN.
+    """
+    sound = instrument.representation
+    if sound is None:
+        raise UsageError(f"this run {instrument.name} makes images, not sound, and can't be refined")
+    if steps < 1:
+        raise UsageError(f"refine got {steps} steps, expected at least 1")
+    instrument = instrument.joined("fade")  # within a pass every window has its place in time
+    samples = max(wave.shape[1], instrument.window.length if sound.hop == 1 else wave.shape[1])
+    fed = torch.nn.functional.pad(wave, (0, samples - wave.shape[1]))
+    wanted = _level(fed)
+    if not wanted > _SILENT:
+        raise DataError("refine got a silent sound, expected one with a level to keep")
+    given = hear(fed, sound.sample_rate)
+    overlap = min(samples // 2, round(_OVERLAP_SECONDS * sound.sample_rate))
+    joiner = AlignedJoiner(samples, samples - overlap, sound.sample_rate)
+    joined: list[Tensor] = []
+    passes: list[Pass] = []
+    before = fed
+    for step in range(1, steps + 1):
+        with evaluating(instrument.model), seeded("refine", seed, step, device=instrument.device):
+            z = _codes(instrument, fed, manner, labels)
+            mean, noisy = _decoded(instrument, z, manner, labels)
+        heard = _sounded(instrument, mean, samples, quality)
+        gain = 1.0
+        if manner.level == "match":
+            gain = min(_LOUDEST_GAIN, wanted / max(_level(heard), _SILENT))
+        heard = gain * heard
+        fed = heard if noisy is None else gain * _sounded(instrument, noisy, samples, quality)
+        each(step, heard)
+        joined.append(joiner.push(heard[None]))
+        moved = spectral_step(before, heard, sound.sample_rate)
+        passes.append(Pass(hear(heard, sound.sample_rate), moved, _spread(instrument, z), 20 * math.log10(gain)))
+        before = heard
+    rest = joiner.flush()
+    return Refined(torch.cat(joined if rest is None else [*joined, rest], -1), given, tuple(passes))
+
+
+def _codes(instrument: Instrument, wave: Tensor, manner: Manner, labels: Labels | None) -> Float[Tensor, "m d"]:
+    """Return the codes of a pass."""
+    mean = instrument.encode(wave, labels)
+    z = mean
+    if manner.temperature:
+        x = instrument.windows(wave)
+        drawn = []
+        for rows in x.split(64):
+            layers = instrument.model.infer(rows.to(instrument.device), instrument.context(labels, len(rows)))
+            drawn.append(torch.cat([layer.z[0].flatten(1) for layer in layers], 1).cpu())
+        z = mean + manner.temperature * (torch.cat(drawn) - mean)
+    if manner.drift:
+        chart = instrument.chart
+        innovation = (torch.randn(len(chart.spread)) * chart.spread) @ chart.axes
+        z = chart.mean + (1 - manner.drift**2) ** 0.5 * (z - chart.mean) + manner.drift * innovation
+    return z
+
+
+def _decoded(
+    instrument: Instrument, z: Tensor, manner: Manner, labels: Labels | None
+) -> tuple[Sequence[Tensor], Sequence[Tensor] | None]:
+    """Return the windows that are heard, and those that are fed back where they are others."""
+    means, draws = [], []
+    for rows in z.split(64):
+        context = instrument.context(labels, len(rows))
+        p = instrument.model.decode(instrument.unpack(rows.to(instrument.device, torch.float32)), context)
+        mean = point(p).float()
+        means.append(mean)
+        if manner.noise:
+            draws.append(mean + manner.noise * (p.sample().float() - mean))
+    return means, draws or None
+
+
+def _sounded(instrument: Instrument, windows: Sequence[Tensor], samples: int, quality: Quality) -> Tensor:
+    """Return the sound of windows that have their place in time."""
+    assert instrument.representation is not None
+    joiner = instrument.joiner(moving=False)
+    features = [joiner.push(part) for part in windows]
+    rest = joiner.flush()
+    whole = instrument.legal(torch.cat(features if rest is None else [*features, rest], 1))
+    return torch.cat(list(whole_sound(instrument.representation, iter((whole,)), samples, quality)), -1)
+
+
+def _plain(values: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def _level(wave: Tensor) -> float:
+    return float(wave.double().square().mean().sqrt())
+
+
+def _spread(instrument: Instrument, z: Tensor) -> float:
+    chart = instrument.chart
+    return float((z - chart.mean).square().sum(1).mean().sqrt() / chart.spread.square().sum().sqrt().clamp_min(1e-20))

@@ -1,0 +1,192 @@
+r"""Cures for the average sound: what a decoded window is judged by beside its likelihood.
+
+Letters: x a raw window ``[b, c, n]``, y the mean of p(x | z) at the sampled z, S_w(x) magnitudes at resolution w (a
+view handed in: this room knows nothing of sound), V their number, f the critic's logit of "a sound of the corpus",
+:math:`\varphi_l` what its layer l sees, L its layers, s the softplus, a bar the mean over everything.
+
+A Gaussian's best mean is the average of all that the code leaves open: sound whose phase is open averages to silence.
+Two terms that don't see phase are added to D + beta R, each with a weight in nats an item:
+
+.. math::
+    \text{spectral} &= \frac1V \sum_w \frac{\overline{|S_w(x) - S_w(y)|}}{\overline{S_w(x)}}
+        + \overline{\left|\log(S_w(x) + \epsilon) - \log(S_w(y) + \epsilon)\right|} \\
+    \text{features} &= \frac1L \sum_l
+        \frac{\overline{|\varphi_l(x) - \varphi_l(y)|}}{\overline{|\varphi_l(x)|}}, \qquad
+    \text{adversary} = \overline{s(-f(y))}
+
+(the first as in Engel et al. 2020, eq. 4, the linear part made independent of level; the second and third are the
+VAE-GAN of Larsen et al. 2016, its likelihood of features by their mean absolute distance). The critic minimises
+:math:`\overline{s(-f(x))} + \overline{s(f(y))}` over its own weights only. Everything is one sum and one backward
+pass: the model's terms see the critic's weights held, the critic's term sees y held
+(see :mod:`latentscape.models.adversary`).
+
+Numbers logged beside those of :mod:`latentscape.models.objectives`, all unweighted:
+
+===================  ==================================================================================================
+``spectral``         dimensionless, see above; 0 for the same magnitudes
+``features``         dimensionless; 0 for what the critic can't tell at any layer
+``adversary``        nats; log 2 = 0.693 where decoded windows can't be told from sounds
+``critic``           nats, the critic's own loss; 2 log 2 = 1.386 likewise, 0 where it wins
+===================  ==================================================================================================
+
+In evaluation the loss is D + beta R and the spectral term: a critic is no yardstick.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field, PositiveInt, field_validator
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import softplus
+
+from latentscape.core.config import Record
+from latentscape.core.errors import ConfigError
+from latentscape.dist.conditional import Context, point
+from latentscape.models.model import Loss, Model, Terms
+from latentscape.models.objectives import Elbo, ElboConfig, ramp
+from latentscape.nets.conv import draw_weights
+
+SILENCE = 1e-4
+"""epsilon, -80 dB under a sine of full scale."""
+
+
+class SpectralConfig(Record):
+    """The multi-scale spectral term.
+
+    Attributes:
+        weight: nats an item.
+        windows: resolutions in samples, even.
+    """
+
+    weight: float = Field(30_000.0, ge=0)
+    windows: tuple[PositiveInt, ...] = Field((256, 1024, 4096), min_length=1)
+
+    @field_validator("windows")
+    @classmethod
+    def _divisible(cls, windows: tuple[int, ...]) -> tuple[int, ...]:
+        if any(window % 4 for window in windows):
+            raise ValueError("lengths that 4 divides")
+        return windows
+
+
+class WaveCriticConfig(Record):
+    """The critic and the weights of what is made of it.
+
+    Attributes:
+        weight: of the adversary's term, nats an item.
+        features: of the features' distance, nats an item.
+        channels: of each strided convolution.
+        kernel: their length, odd.
+        stride: of each.
+        warmup: steps over which both weights rise from 0; the critic learns meanwhile.
+    """
+
+    weight: float = Field(1000.0, ge=0)
+    features: float = Field(10_000.0, ge=0)
+    channels: tuple[PositiveInt, ...] = Field((16, 32, 64, 64), min_length=1)
+    kernel: int = Field(15, ge=1)
+    stride: int = Field(4, ge=1)
+    warmup: int = Field(200, ge=0)
+
+
+class PerceptualConfig(ElboConfig):
+    """The bound of ``elbo`` with further terms (the module has the equations); each is off where it is ``None``."""
+
+    kind: Literal["perceptual"] = "perceptual"  # pyrefly: ignore
+    spectral: SpectralConfig | None = None
+    critic: WaveCriticConfig | None = None
+
+
+class WaveCritic(nn.Module):
+    """Strided convolutions over a standardised wave; the last one gives a logit every so many samples."""
+
+    def __init__(self, config: WaveCriticConfig, channels: int) -> None:
+        super().__init__()
+        stages: list[nn.Module] = []
+        for width in config.channels:
+            conv = nn.Conv1d(channels, width, config.kernel, config.stride, padding=config.kernel // 2)
+            stages.append(draw_weights(conv, 1))
+            channels = width
+        self.stages = nn.ModuleList(stages)
+        self.last = draw_weights(nn.Conv1d(channels, 1, 3, padding=1), 1, gain=0.5)
+
+    def forward(self, wave: Float[Tensor, "b c n"]) -> list[Tensor]:
+        """Return what every layer sees, the logits ``[b, 1, t]`` last."""
+        seen = []
+        for stage in self.stages:
+            wave = nn.functional.leaky_relu(stage(wave), 0.2)
+            seen.append(wave)
+        return [*seen, self.last(wave)]
+
+
+class Perceptual(Elbo):
+    """Minimises D + beta R and the terms of the module.
+
+    Args:
+        config: which terms, and their weights.
+        model: whose x are raw windows.
+        view: x ``[b, c, n]`` -> magnitudes, one tensor a resolution; needed for the spectral term.
+
+    Raises:
+        ConfigError: x is no raw window.
+    """
+
+    def __init__(
+        self, config: PerceptualConfig, model: Model, view: Callable[[Tensor], list[Tensor]] | None = None
+    ) -> None:
+        super().__init__(config, model)
+        self.told = config
+        self.view = view
+        if (config.spectral or config.critic) and len(model.event_shape) != 2:
+            raise ConfigError(
+                f"objective 'perceptual' listens to raw windows [c, n], but x has shape {tuple(model.event_shape)}: "
+                "take representation 'waveform' with a window"
+            )
+        if config.spectral and view is None:
+            raise ConfigError("objective.spectral needs a view of the wave; build the objective by the registry")
+        self.critic = WaveCritic(config.critic, model.event_shape[0]) if config.critic else None
+        if config.critic:
+            self.steady = "distortion"
+
+    def forward(self, model: Model, terms: Terms, x: Tensor, context: Context, step: int) -> Loss:
+        """Return the loss and its parts; in evaluation without the critic's."""
+        total, log = super().forward(model, terms, x, context, step)
+        if self.told.spectral is None and self.critic is None:
+            return Loss(total, log)
+        made = point(terms.likelihood).float()
+        x = x.float().repeat(len(made) // len(x), 1, 1)
+        if self.told.spectral is not None:
+            assert self.view is not None
+            spectral = spectral_distance(self.view(x), self.view(made))
+            total, log = total + self.told.spectral.weight * spectral, log | {"spectral": spectral.detach()}
+        if self.told.critic is not None and self.critic is not None:
+            scale = x.detach().square().mean().sqrt().clamp_min(1e-8)
+            features, adversary, critic = self._contest(self.critic, x / scale, made / scale)
+            log |= {"features": features.detach(), "adversary": adversary.detach(), "critic": critic.detach()}
+            if self.training:
+                share = ramp(step, self.told.critic.warmup)
+                asked = self.told.critic.features * features + self.told.critic.weight * adversary
+                total = total + share * asked + critic
+        return Loss(total, log)
+
+    def _contest(self, critic: WaveCritic, x: Tensor, made: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the features' distance, the adversary's loss and the critic's own."""
+        held = {name: parameter.detach() for name, parameter in critic.named_parameters()}
+        *wanted, _ = [seen.detach() for seen in functional_call(critic, held, (x,))]
+        *found, value = functional_call(critic, held, (made,))
+        apart = [(a - b).abs().mean() / a.abs().mean().clamp_min(1e-8) for a, b in zip(wanted, found, strict=True)]
+        true, false = critic(x)[-1].float(), critic(made.detach())[-1].float()
+        adversary, own = softplus(-value.float()).mean(), softplus(-true).mean() + softplus(false).mean()
+        return torch.stack(apart).mean(), adversary, own
+
+
+def spectral_distance(wanted: list[Tensor], found: list[Tensor]) -> Float[Tensor, ""]:
+    """Return the spectral term of magnitudes, one pair a resolution (see the module)."""
+    apart = [
+        (a - b).abs().mean() / a.mean().clamp_min(SILENCE) + ((a + SILENCE).log() - (b + SILENCE).log()).abs().mean()
+        for a, b in zip(wanted, found, strict=True)
+    ]
+    return torch.stack(apart).mean()
