@@ -52,7 +52,7 @@ QualityName = Annotated[
 ]
 Join = Annotated[
     str | None,
-    typer.Option(help="how windows meet: plain, fade or aligned [default: aligned for raw windows, else fade]"),
+    typer.Option(help="how windows meet: plain, fade or aligned", show_default="aligned for raw windows, else fade"),
 ]
 Speed = Annotated[str, typer.Option(help="constant in what: time (as it comes), latent, feature or perceived distance")]
 Rate = Annotated[
@@ -396,7 +396,7 @@ def refine(
             "(codes move through the corpus's spread)"
         ),
     ] = "drift",
-    temperature: Annotated[float | None, typer.Option(help="of the codes' draws [default: the manner's]")] = None,
+    temperature: Annotated[float | None, typer.Option(help="of the codes' draws", show_default="the manner's")] = None,
     noise: Annotated[float | None, typer.Option(help="share of the decoder's noise that is fed back")] = None,
     drift: Annotated[float | None, typer.Option(help="share of a code drawn anew in each pass, 0 to 1")] = None,
     seed: Seed = 0,

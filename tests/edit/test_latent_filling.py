@@ -92,6 +92,11 @@ def test_any_rate_and_number_of_channels():
     made = Latent(instrument()).fill(hole_of(wave, 9000, 12000, 22050))
     assert made.shape == (2, 3000)
     assert lsd(wave[:, 9000:12000], made) < 8
+    for rate, start, end in ((44100, 30001, 33334), (11025, 5000, 6011), (4000, 1999, 2502)):
+        tone = 0.2 * np.sin(2 * np.pi * 440 * np.arange(2 * rate) / rate)[None]
+        made = Latent(instrument()).fill(hole_of(tone, start, end, rate))
+        assert made.shape == (1, end - start)
+        assert np.abs(made - tone[:, start:end]).max() < 0.05
     noise = 0.1 * numpy_stream("high", 0).normal(size=(1, 22050))
     filled = Latent(instrument()).fill(hole_of(noise, 9000, 12000, 22050))
     above = np.abs(np.fft.rfft(filled[0]))[850:].std()  # over 6.2 kHz, which the model at 8 kHz has not

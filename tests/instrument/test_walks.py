@@ -94,7 +94,6 @@ def test_axes_and_options(codes):
     torch.testing.assert_close(
         torch.stack((path.start, path.end)), torch.stack((chart.mean - offset, chart.mean + offset))
     )
-    torch.testing.assert_close(here.walk("diagonal").end, chart.mean + 2 * chart.deviation)
     line = here.walk("line", seed=3)
     assert line.start.tolist() in chart.clips.tolist()
     assert line != here.walk("line", seed=4)
@@ -102,6 +101,28 @@ def test_axes_and_options(codes):
     three = here.walk("lissajous", frequencies=(1, 2, 3))
     assert isinstance(three, Lissajous)
     assert len(three.axes) == 3
+
+
+@pytest.mark.parametrize("axes", [None, [0, 3], ["brightness", 2]])
+def test_a_diagonal_ends_as_far_from_the_middle_as_other_walks_go(codes, axes):
+    """All coordinates at two deviations at once would lie where no sound of the corpus is."""
+    here = player(codes)
+    path, chart = here.walk("diagonal", axes=axes, reach=1.5), here.chart
+    for sign, end in ((-1, path.start), (1, path.end)):
+        offset = sign * (end - chart.mean)
+        assert float((chart.axes @ offset / chart.spread).norm()) == pytest.approx(1.5, rel=1e-4)
+        if axes is None:
+            ratio = offset / chart.deviation
+            torch.testing.assert_close(ratio, ratio[:1].expand(5))
+            assert 0 < ratio[0] < 1.5
+
+
+def test_a_diagonal_of_a_corpus_in_one_place(codes):
+    flat = torch.cat((codes[:, :2], codes.new_zeros(500, 3)), 1)
+    path, chart = player(flat).walk("diagonal"), player(flat).chart
+    assert float((chart.axes[:2] @ (path.end - chart.mean) / chart.spread[:2]).norm()) == pytest.approx(2, rel=1e-4)
+    still = player(codes[:1].repeat(10, 1)).walk("diagonal")
+    torch.testing.assert_close(still.start, still.end)
 
 
 def test_named_axes(codes):

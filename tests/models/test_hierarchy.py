@@ -181,8 +181,8 @@ def test_every_sample_is_told_of_its_own_item(merge):
             head.bias[len(head.bias) // 2 :] = -1000.0
         drawn, means = model.infer(x, context, samples=3), model.infer(x, context, mean=True)
     for layer, mean in zip(drawn, means, strict=True):
-        assert torch.allclose(layer.z, mean.z.expand(3, 6, -1), atol=0.15)
-    assert float(means[1].z.std(1).min()) > 0.3  # items differ by more than that
+        assert torch.allclose(layer.z, mean.z.expand(3, 6, -1), atol=0.05)
+    assert float(means[1].z.std(1).min()) > 0.15  # items differ by more than that
 
 
 def test_precisions_add():
@@ -328,11 +328,11 @@ def test_layers_warm_up_and_are_spared_apart():
     terms = model.terms(x)
     distortion, first, second = (float(part.detach().mean()) for part in (terms.distortion, *terms.rate))
     half = Elbo(ElboConfig(warmup=(0, 100)), model)(model, terms, x, {}, 50)
-    assert float(half.total) == pytest.approx(distortion + first + second / 2, rel=1e-5)
+    assert float(half.total.detach()) == pytest.approx(distortion + first + second / 2, rel=1e-5)
     assert {"rate_1", "rate_2"} <= set(half.log)
     free = Elbo(ElboConfig(free_bits=(1000, 0), free_bits_per="layer"), model)(model, terms, x, {}, 50)
-    assert float(free.total) == pytest.approx(distortion + 1000 + second, rel=1e-5)
+    assert float(free.total.detach()) == pytest.approx(distortion + 1000 + second, rel=1e-5)
     both = Elbo(ElboConfig(free_bits=(0, 30)), model)(model, terms, x, {}, 50)
-    assert float(both.total) == pytest.approx(distortion + first + 2 * 30, rel=1e-5)
+    assert float(both.total.detach()) == pytest.approx(distortion + first + 2 * 30, rel=1e-5)
     with pytest.raises(ConfigError, match="got 3 numbers for 2 layers"):
         Elbo(ElboConfig(warmup=(1, 2, 3)), model)

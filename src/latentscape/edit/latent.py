@@ -109,9 +109,9 @@ class Latent(Filler):
         high = min(wave.shape[1], max(low + 1, math.ceil((start + hole.count) * rate / hole.rate)))
         groups = [slice(c, c + self.sound.channels) for c in range(0, hole.channels, self.sound.channels)]
         made = np.concatenate([self._filled(torch.from_numpy(wave[g]), low, high, seed) for g in groups])
-        back = audio.resample(made, rate, hole.rate)
+        back = _resampled(made, rate, hole.rate, whole.shape[1])
         if rate < hole.rate:  # keep what the model can't have
-            back = back + whole - audio.resample(wave, rate, hole.rate)[:, : whole.shape[1]]
+            back = back + whole - _resampled(wave, rate, hole.rate, whole.shape[1])
         return back[:, start : start + hole.count].astype(np.float64)
 
     def _filled(self, wave: Float[Tensor, "c n"], low: int, high: int, seed: int | None) -> np.ndarray:
@@ -194,6 +194,12 @@ class Latent(Filler):
         at_ends = rho ** (ends[:, None] - ends).abs()
         free = x - correlation @ torch.linalg.solve(at_ends, x[ends.long()])
         return (free * spread).float()
+
+
+def _resampled(wave: np.ndarray, source_rate: int, target_rate: int, n: int) -> np.ndarray:
+    """Return ``wave [c, m]`` at another rate, ``[c, n]``: rounding may make it a few samples longer or shorter."""
+    found = audio.resample(wave, source_rate, target_rate)
+    return np.pad(found, ((0, 0), (0, max(0, n - found.shape[1]))), mode="edge")[:, :n]
 
 
 def latent_filler(instrument: "Instrument", labels: Labels | None = None) -> Latent | None:

@@ -9,7 +9,7 @@ Letters: x sound, p order, a_k prediction coefficients (:math:`a_0 = 1`), e resi
 Janssen, Veldhuis and Vries 1986 (IEEE Trans. ASSP 34, eq. 9 to 18) alternate: a is estimated from the sound with the
 last x_U in place, x_U is solved for with a. B is Toeplitz and positive definite, so one gap is a Levinson recursion.
 The least residual of a long gap is a sound that dies away in its middle, since the excitation of what is missing is
-taken for nothing; it begins to where p is several times g, so an answer 1 dB quieter than the extrapolated one is left.
+taken for nothing; it begins to where p is several times g, so an answer 1 dB off the extrapolated one's level is left.
 There both sides are extrapolated by their own recursion, :math:`\hat x[n] = -\sum_k a_k \hat x[n-k]` forward and the
 same backward, and cross-faded (Kauppinen and Roth 2002). Coefficients are Burg's throughout: their recursion is stable
 whatever the order.
@@ -72,6 +72,7 @@ def janssen(
 ) -> np.ndarray:
     """Return ``[g]`` samples between two known sides by Janssen's iteration, begun with ``start [g]``."""
     count, filled = len(start), start
+    order = min(order, len(left), len(right))  # B is Toeplitz only where every residual that sees the gap is there
     for _ in range(iterations):
         whole = np.concatenate((left, filled, right))
         a = burg(whole, min(order, len(whole) // 3))
@@ -119,7 +120,7 @@ class LinearPrediction(Filler):
             found = from_both_sides(left, right, hole.count, order)
             if hole.seconds < self.long_seconds and len(left) and len(right):
                 solved = janssen(left, right, found, order)
-                if np.linalg.norm(solved) > _QUIETER * np.linalg.norm(found):
+                if _QUIETER * np.linalg.norm(found) < np.linalg.norm(solved) < np.linalg.norm(found) / _QUIETER:
                     found = solved
             filled[channel] = found
         return filled
