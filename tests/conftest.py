@@ -1,7 +1,10 @@
 """Shapes and types written as annotations are executed in every test (jaxtyping with beartype)."""
 
+import base64
+import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,10 +31,49 @@ _ROOMS = [
 install_import_hook([f"latentscape.{room}" for room in _ROOMS], "beartype.beartype")
 
 import torch  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # as in what a shell starts in the background; programs that tests interrupt would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+_draw = Figure.savefig
+_BLANK = {
+    "png": base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+    ),
+    "svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+}
+
+
+def _leave_blank(figure: Figure, out, **options):
+    out.write(_BLANK[options["format"]])
+
+
+Figure.savefig = _leave_blank
+
+
+@contextlib.contextmanager
+def _drawn() -> Iterator[None]:
+    Figure.savefig = _draw
+    try:
+        yield
+    finally:
+        Figure.savefig = _leave_blank
+
+
+@pytest.fixture(scope="session")
+def drawn():
+    """A context in which pictures are drawn: they are most of what a tiny run costs, so elsewhere they are blank."""
+    return _drawn
+
+
+@pytest.fixture(scope="module")
+def drawing(drawn):
+    """Pictures are drawn in the tests of this file."""
+    with drawn():
+        yield
 
 
 @pytest.fixture(autouse=True)

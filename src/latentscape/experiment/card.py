@@ -4,10 +4,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from latentscape.core.errors import StorageError
 from latentscape.core.storage import load_object
 from latentscape.experiment.run import read_config
 from latentscape.instrument.axes import Naming
 from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.loading import facts_of
 
 
 @dataclass(frozen=True)
@@ -75,16 +77,30 @@ def _latents(model: dict[str, Any]) -> str:
     return f" with {model['latent']} latents" if "latent" in model else ""
 
 
+def _is_verdict(values: dict[str, Any]) -> bool:
+    lines, figures = values["lines"], values["figures"]
+    numbers = figures.get("numbers") if isinstance(figures, dict) else None
+    if not isinstance(lines, list) or not isinstance(numbers, dict):
+        return False
+    rows = [*numbers.values()]
+    told = all(isinstance(row, dict) and isinstance(row.get("value"), (int, float)) and "unit" in row for row in rows)
+    return told and all(isinstance(line, str) for line in lines)
+
+
 def card(run: Path) -> Card:
     """Read the card of a run.
 
     Raises:
         StorageError: a file is missing, damaged or of a newer format.
     """
-    facts = load_object(run / "run.json", ("recipe", "source", "seed", "started"))
+    facts = facts_of(run, ("recipe", "source", "seed", "started"))
+    if "outcome" in facts:
+        load_object(run / "run.json", ("steps", "seconds", "device", "threads", "precision"))
     config = read_config(run).model_dump(mode="json")
     path = run / "verdict.json"
     verdict = load_object(path, ("lines", "figures")) if path.exists() else {}
+    if verdict and not _is_verdict(verdict):
+        raise StorageError(f"{path} is damaged: expected lines of text, and figures with values and units")
     axes: tuple[tuple[float, float, float], ...] = ()
     naming = None
     if (run / "weights.safetensors").exists() and (run / "map.json").exists():

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from latentscape.core.errors import UsageError, nearest
+from latentscape.core.errors import StorageError, UsageError, nearest
 from latentscape.experiment.evaluate import moved
 from latentscape.experiment.run import Say, open_run
 from latentscape.instrument.instrument import Instrument
@@ -33,9 +33,18 @@ def second_stage(run: Path, kind: str, say: Say, device: str = "auto") -> Second
     if kind not in STAGES:
         raise UsageError(f"unknown second stage '{kind}', expected {' or '.join(STAGES)}{nearest(kind, STAGES)}")
     path = stage_file(run, kind)
-    if path.exists():
-        return SecondStage.load(path)
     instrument = Instrument.load(run, device)
+    if path.exists():
+        try:
+            found = SecondStage.load(path)
+        except StorageError as error:
+            raise StorageError(f"{error}; remove it, and it is fitted anew") from error
+        if found.dim != instrument.dim:
+            raise StorageError(
+                f"{path} has {found.dim} dimensions, the model {instrument.dim}: it is of another run; "
+                "remove it, and it is fitted anew"
+            )
+        return found
     prepared = open_run(run, units=False)
     with prepared.examples as examples:
         say(f"fitting the second stage ({kind}) to the codes of the training part, once")

@@ -6,6 +6,7 @@ Read are ``run.json`` (``format``, and ``event_shape`` where the run is of image
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path as File
 from typing import Any
@@ -19,9 +20,12 @@ from latentscape.instrument.axes import FILE as AXES
 from latentscape.instrument.axes import Naming
 from latentscape.instrument.instrument import FORMAT, Instrument
 from latentscape.instrument.map import LatentMap
+from latentscape.instrument.streamed import Streamed
+from latentscape.instrument.tagging import Listener
 from latentscape.instrument.waves import Waves
 from latentscape.models.autoregressive import Autoregressive, AutoregressiveConfig
 from latentscape.models.model import LatentModel, Model
+from latentscape.models.tagger import Tagger, TaggerConfig
 from latentscape.registry import SpaceConfig, Window, build_model, build_representation
 from latentscape.signal.representation import Representation
 
@@ -63,9 +67,14 @@ def load(run: File | str, device: str = "auto") -> Instrument:
     naming = Naming.load(run) if (run / AXES).exists() else None
     if naming is not None and len(naming.mean) != sum(math.prod(shape) for shape in model.latent_shapes):
         raise StorageError(f"{run / AXES} has {len(naming.mean)} dimensions, the model others; it is of another run")
-    return Instrument(
+    return instrument_of(model)(
         model, opened.representation, opened.window, opened.vocabulary, chart, opened.config, run.name, naming
     )
+
+
+def instrument_of(model: LatentModel) -> type[Instrument]:
+    """Return the instrument that plays a model."""
+    return Streamed if model.sequential else Instrument
 
 
 def load_waves(run: File | str, device: str = "auto") -> Waves | None:
@@ -83,12 +92,35 @@ def load_waves(run: File | str, device: str = "auto") -> Waves | None:
     return Waves(opened.model, opened.representation, opened.vocabulary, opened.config, run.name)
 
 
-def _kind(run: File) -> str | None:
-    model = load_object(run / "config.json").get("model")
-    return model.get("kind") if isinstance(model, dict) else None
+def load_listener(run: File | str, device: str = "auto") -> Listener:
+    """Return the tagger of a run folder.
+
+    Raises:
+        StorageError: as :func:`load`.
+        UsageError: the run holds another kind of model.
+    """
+    run = File(run)
+    if (run / "config.json").exists() and not is_listener(run):
+        raise UsageError(f"{run} holds no tagger; `latentscape train SOURCE --recipe tagger-chunk` makes one")
+    opened = _open(run, device)
+    assert isinstance(opened.model, Tagger)
+    assert opened.representation is not None
+    opened.model.requires_grad_(False)
+    classes = opened.vocabulary[opened.model.config.label]
+    return Listener(opened.model, opened.representation, opened.window, classes, opened.config, run.name)
 
 
-def _open(run: File, device: str) -> _Opened:
+def is_listener(run: File) -> bool:
+    """Return whether a run folder holds a tagger."""
+    return (run / "config.json").exists() and _kind(run) == TaggerConfig().kind
+
+
+def facts_of(run: File, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """Return ``run.json`` of a run folder, which must hold the keys.
+
+    Raises:
+        StorageError: it is not a run folder, or damaged, or of a newer format.
+    """
     if not run.is_dir():
         what = "it is a file" if run.exists() else "there is no such folder"
         raise StorageError(f"{run} is not a run folder: {what}")
@@ -99,6 +131,16 @@ def _open(run: File, device: str) -> _Opened:
     if not isinstance(version, int) or not 1 <= version <= FORMAT:
         newer = "; a newer latentscape wrote it" if isinstance(version, int) and version > FORMAT else ""
         raise StorageError(f"{run / 'run.json'} has format {version!r}, expected at most {FORMAT}{newer}")
+    return load_object(run / "run.json", keys)
+
+
+def _kind(run: File) -> str | None:
+    model = load_object(run / "config.json").get("model")
+    return model.get("kind") if isinstance(model, dict) else None
+
+
+def _open(run: File, device: str) -> _Opened:
+    about = facts_of(run)
     path = run / "config.json"
     config = load_object(path)
     try:

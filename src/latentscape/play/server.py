@@ -72,24 +72,13 @@ def build_app(stage: Stage, doors: Doors, run: Path | None = None) -> Starlette:
             return JSONResponse({"error": "there is no such file"}, 404)
         return Response(path.read_bytes(), media_type=MEDIA[path.suffix])
 
-    warm = asyncio.Event()
-
-    def prepare(loop: asyncio.AbstractEventLoop) -> None:
-        """Do what takes seconds while the browser fetches the page."""
-        try:
-            warm_up(stage)
-        finally:
-            with contextlib.suppress(RuntimeError):  # the server has gone already
-                loop.call_soon_threadsafe(warm.set)
-        api.facts()
-
     async def play(socket: WebSocket) -> None:
-        await warm.wait()
         await Session(socket, stage, hall, workers, desk).run()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        threading.Thread(target=prepare, args=(asyncio.get_running_loop(),), daemon=True, name="prepare").start()
+        await asyncio.to_thread(warm_up, stage)
+        threading.Thread(target=api.facts, daemon=True, name="facts").start()  # while the browser fetches the page
         urgent()
         yield
         workers.shutdown(wait=False, cancel_futures=True)

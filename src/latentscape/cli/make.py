@@ -1,0 +1,178 @@
+"""The verbs that make sound from a run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentscape.cli.options import (
+    LONGEST,
+    MAKE,
+    Device,
+    Join,
+    Out,
+    OutFolder,
+    Overwrite,
+    QualityName,
+    Run,
+    Seconds,
+    Seed,
+    Source,
+    Speed,
+    Told,
+    app,
+    making_of,
+    print_lines,
+    saying,
+)
+from latentscape.core.errors import UsageError
+
+
+@app.command(rich_help_panel=MAKE)
+def reconstruct(
+    run: Run,
+    source: Source,
+    out: OutFolder,
+    quality: QualityName = "best",
+    device: Device = "auto",
+    label: Told = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Send sounds through the model and back."""
+    from latentscape import workshop
+
+    print_lines(workshop.reconstruct(run, source, out, making_of(quality, device, label, overwrite)))
+
+
+@app.command(rich_help_panel=MAKE)
+def encode(
+    run: Run, source: Source, out: OutFolder, device: Device = "auto", label: Told = None, overwrite: Overwrite = False
+) -> None:
+    """Turn sounds into latent codes: one .npy (d x t) and one .json a sound."""
+    from latentscape import workshop
+
+    print_lines(workshop.encode(run, source, out, making_of("best", device, label, overwrite)))
+
+
+@app.command(rich_help_panel=MAKE)
+def decode(
+    run: Run,
+    codes: Annotated[Path, typer.Argument(help="a .npy file (d x t) of codes, or a folder of them")],
+    out: OutFolder,
+    quality: QualityName = "best",
+    join: Join = None,
+    device: Device = "auto",
+    label: Told = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn latent codes into sound."""
+    from latentscape import workshop
+
+    print_lines(workshop.decode(run, codes, out, making_of(quality, device, label, overwrite, join)))
+
+
+@app.command(rich_help_panel=MAKE)
+def sample(
+    run: Run,
+    out: OutFolder,
+    count: Annotated[int, typer.Option(help="how many sounds", min=1)] = 8,
+    seconds: Seconds = 2.0,
+    seed: Seed = 0,
+    temperature: Annotated[
+        str, typer.Option(help="spread of the prior's draws, 0 its mean; or one a layer, top first, such as 1,0.7,0.5")
+    ] = "1",
+    vary: Annotated[
+        int | None,
+        typer.Option("--vary-layer", help="draw this layer alone, 1 the top; the others at their means", min=1),
+    ] = None,
+    stage: Annotated[
+        str | None, typer.Option("--second-stage", help="draw from a mixture or flow fitted to the codes instead")
+    ] = None,
+    quality: QualityName = "best",
+    device: Device = "auto",
+    label: Told = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw sounds from the prior, or from a second stage."""
+    from latentscape import workshop
+    from latentscape.experiment import second_stage
+
+    making = making_of(quality, device, label, overwrite)
+    drawn = None if stage is None else second_stage(run, stage, saying(False), device)
+    warmth = workshop.temperatures(temperature)
+    way = {"count": count, "seconds": seconds, "seed": seed, "vary": vary, "stage": drawn, "temperature": warmth}
+    print_lines(workshop.sample(run, out, making, **way))
+
+
+@app.command(rich_help_panel=MAKE)
+def walk(
+    run: Run,
+    sounds: Annotated[list[str] | None, typer.Argument(metavar="SOUND", help="more sounds to go through")] = None,
+    *,
+    out: Out,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="about the corpus: traversal, grid, diagonal, circle, spiral, lissajous, random-walk or drift; "
+            "through sounds: line, sphere, geodesic, triangle, spline or recorded (the course of one); "
+            "left out, a circle, recorded through one sound, a spline through several"
+        ),
+    ] = None,
+    through: Annotated[list[str] | None, typer.Option(metavar="SOUND...", help="files or clips to go through")] = None,
+    onto: Annotated[str | None, typer.Option("--onto", metavar="SOUND", help="carry a recorded course to it")] = None,
+    timing: Annotated[str | None, typer.Option("--timing", metavar="SOUND", help="go in its course of time")] = None,
+    path: Annotated[
+        Path | None, typer.Option("--path", metavar="FILE", help="a saved path, in place of a kind")
+    ] = None,
+    save: Annotated[Path | None, typer.Option("--save-path", metavar="FILE", help="write the path as JSON")] = None,
+    speed: Speed = "time",
+    seconds: Annotated[
+        float | None, typer.Option(help="length, s", show_default="10, or that of the sound", min=0.01, max=LONGEST)
+    ] = None,
+    axes: Annotated[str | None, typer.Option(help="coordinates or named axes, such as 0,brightness")] = None,
+    radius: Annotated[
+        float | None,
+        typer.Option(help="how far, in standard deviations of the corpus", show_default="2", min=0, max=1000),
+    ] = None,
+    turns: Annotated[
+        float | None, typer.Option(help="of a circle or spiral", show_default="1", min=0.01, max=1e6)
+    ] = None,
+    seed: Seed = 0,
+    quality: QualityName = "best",
+    join: Join = None,
+    device: Device = "auto",
+    label: Told = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Travel through the latent space and write what is heard."""
+    from latentscape import workshop
+
+    if sounds and len(through or ()) != 1:
+        raise UsageError(f"walk got '{sounds[0]}'; give sounds to go through after one --through, all of them")
+    points = (*(through or ()), *(sounds or ()))
+    way = workshop.Way(kind, points, onto, timing, path, save, speed, axes, radius, turns, seed)
+    print_lines(workshop.walk(run, out, way, making_of(quality, device, label, overwrite, join), seconds=seconds))
+
+
+@app.command(rich_help_panel=MAKE)
+def morph(
+    run: Run,
+    first: Annotated[Path, typer.Argument(help="the sound to begin with")],
+    second: Annotated[Path, typer.Argument(help="the sound to arrive at")],
+    out: Out,
+    kind: Annotated[str, typer.Option(help="line, sphere or geodesic")] = "line",
+    speed: Speed = "time",
+    seconds: Annotated[
+        float | None, typer.Option(help="length, s", show_default="that of the longer sound", min=0.01, max=LONGEST)
+    ] = None,
+    quality: QualityName = "best",
+    join: Join = None,
+    device: Device = "auto",
+    label: Told = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn one sound into another."""
+    from latentscape import workshop
+
+    making = making_of(quality, device, label, overwrite, join)
+    print_lines(workshop.morph(run, first, second, out, making, kind=kind, speed=speed, seconds=seconds))

@@ -1,0 +1,102 @@
+"""The verbs that measure."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentscape.cli.options import INTERRUPTED, MEASURE, Device, Json, OutFolder, Run, Told, app, print_json, saying
+from latentscape.core.errors import UsageError
+
+
+@app.command(rich_help_panel=MEASURE)
+def evaluate(
+    run: Run,
+    source: Annotated[
+        str | None, typer.Argument(metavar="SOURCE", help="other sounds", show_default="the run's own test part")
+    ] = None,
+    part: Annotated[str, typer.Option(help="train, valid or test")] = "test",
+    samples: Annotated[int, typer.Option(help="importance samples K of the likelihood; 0 leaves it out", min=0)] = 0,
+    paths: Annotated[
+        bool, typer.Option("--paths", help="measure what is heard along standard paths instead: range, smoothness ...")
+    ] = False,
+    pairs: Annotated[
+        int | None,
+        typer.Option(help="with --paths: pairs of held-out sounds to travel between", show_default="16", min=0),
+    ] = None,
+    path: Annotated[
+        list[Path] | None, typer.Option("--path", metavar="FILE", help="measure a path saved as JSON")
+    ] = None,
+    device: Device = "auto",
+    label: Told = None,
+    as_json: Json = False,
+) -> None:
+    """Every measure that applies, with units, beside probabilistic PCA on the same data; or the sound of paths."""
+    if paths or path:
+        if source is not None or samples or part != "test":
+            raise UsageError("--paths and --path measure a run on its own test sounds: leave SOURCE and options out")
+        _evaluate_paths(run, pairs, path or (), paths, device, label, as_json)
+        return
+    if pairs is not None or label:
+        raise UsageError("--pairs and --label go with --paths or --path")
+    from latentscape.experiment import evaluate as work
+
+    figures = work(run, source, part=part, samples=samples, device=device)
+    if as_json:
+        print_json(figures.to_json())
+    else:
+        typer.echo("\n".join(figures.lines()))
+
+
+def _evaluate_paths(
+    run: Path,
+    pairs: int | None,
+    files: Sequence[Path],
+    standard: bool,
+    device: str,
+    label: list[str] | None,
+    as_json: bool,
+) -> None:
+    from latentscape.experiment import evaluate_paths
+    from latentscape.workshop import labels_of
+
+    options = {"files": files, "standard": standard, "device": device, "labels": labels_of(label) or None}
+    found = evaluate_paths(run, pairs=pairs, say=saying(as_json), **options)
+    print_json(found.to_json()) if as_json else typer.echo("\n".join(found.lines()))
+
+
+@app.command(rich_help_panel=MEASURE)
+def benchmark(
+    suite: Annotated[str, typer.Argument(help="images or notes")],
+    source: Annotated[
+        str | None, typer.Argument(metavar="SOURCE", help="what to train on", show_default="what the grid says")
+    ] = None,
+    *,
+    out: OutFolder,
+    quick: Annotated[bool, typer.Option("--quick", help="the short grid: a quarter of an hour on two cores")] = False,
+    grid: Annotated[Path | None, typer.Option("--grid", help="a YAML file with a grid of your own")] = None,
+    jobs: Annotated[int | None, typer.Option(help="cells at a time", show_default="the cores", min=1)] = None,
+    minutes: Annotated[float | None, typer.Option(help="bound on the training of a cell", min=0.01)] = None,
+    ray: Annotated[str | None, typer.Option("--ray", metavar="ADDRESS", help="spread cells over a Ray cluster")] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="another benchmark's folder: do both rank alike?")
+    ] = None,
+    report_only: Annotated[bool, typer.Option("--report-only", help="write the report of what is there")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="make cells again that were made with other settings")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a grid of models on the same data and budget, measure all of them, and report; goes on where it stopped."""
+    from latentscape.benchmark import BenchmarkRequest, run_benchmark, suite_of
+
+    request = BenchmarkRequest(
+        suite_of(suite), out, source, quick, grid, jobs, minutes, ray, against, report_only, overwrite
+    )
+    summary = run_benchmark(request, say=saying(as_json))
+    print_json(summary.to_json()) if as_json else typer.echo("\n".join(summary.lines()))
+    if summary.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if summary.failed:
+        raise typer.Exit(1)

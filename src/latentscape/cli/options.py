@@ -1,0 +1,87 @@
+"""What the verbs share: the application, the types of their options, and how they print."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="latentscape",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A folder of sounds becomes a space you can travel through.",
+    epilog="SOURCE is a folder, a sound, a list of files or a data set's name; RUN is the folder of a trained run.",
+)
+INTERRUPTED = 130
+START, MAKE, PLAY, MEASURE = "start", "make sound", "play", "measure"
+
+LONGEST = 21_600
+"""s: six hours of sound. What is made is held in memory until it is written whole."""
+
+Source = Annotated[
+    str, typer.Argument(metavar="SOURCE", help="a folder, a sound, a list of files (.txt) or the name of a data set")
+]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a trained run")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+Told = Annotated[
+    list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="what a model with conditions is told")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what is there")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
+Seed = Annotated[int, typer.Option(help="the seed of every draw")]
+Out = Annotated[
+    Path, typer.Option("--out", "-o", help="where to write; the suffix chooses the format (wav, flac, ogg, aiff)")
+]
+OutFolder = Annotated[Path, typer.Option("--out", "-o", help="the folder to write to")]
+Seconds = Annotated[float, typer.Option(help="length of the sound in seconds", min=0.01, max=LONGEST)]
+QualityName = Annotated[
+    str, typer.Option(help="best, fast or live: how the phase is found where a model gives only magnitudes")
+]
+Join = Annotated[
+    str | None,
+    typer.Option(help="how windows meet: plain, fade or aligned", show_default="aligned for raw windows, else fade"),
+]
+Speed = Annotated[str, typer.Option(help="constant in what: time (as it comes), latent, feature or perceived distance")]
+Rate = Annotated[
+    int | None, typer.Option("--rate", help="sample rate in Hz", show_default="the corpus's commonest", min=1)
+]
+Channels = Annotated[str, typer.Option(help="mean, or each: every channel is a sound of its own")]
+Labels = Annotated[str | None, typer.Option(help='file-name pattern, such as "{instrument}_{note}"')]
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def print_table(rows: list[tuple[str, ...]], header: tuple[str, ...]) -> None:
+    """Print rows under a header, as wide as the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False).print(table)
+
+
+def print_lines(lines: list[str]) -> None:
+    """Print what a verb says of its work."""
+    for line in lines:
+        typer.echo(line)
+
+
+def saying(quiet: bool) -> Any:
+    """Return what prints progress to standard error, or nothing."""
+    return (lambda line: None) if quiet else (lambda line: typer.echo(line, err=True))
+
+
+def making_of(quality: Any, device: str, label: list[str] | None, overwrite: bool, join: Any = None) -> Any:
+    """Return the options that every verb which makes sound has, as a record."""
+    from latentscape.workshop import Making, labels_of
+
+    return Making(quality, device, labels_of(label), overwrite, join)

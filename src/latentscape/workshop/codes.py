@@ -1,0 +1,97 @@
+"""Sounds to codes and back."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentscape.core.errors import DataError, StorageError
+from latentscape.core.storage import atomic, load_object, save_json
+from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.windows import count_windows
+from latentscape.signal.representation import Representation
+from latentscape.workshop.making import SUFFIX, Making, clips_of, sounding, targets_of, write
+
+
+def reconstruct(run: Path, source: str, out: Path, making: Making = Making()) -> list[str]:
+    """Write every sound of a source as the model hears it."""
+    instrument, sound = sounding(run, making)
+    clips = list(clips_of(source, sound))
+    targets = targets_of(out, [name for name, _ in clips], SUFFIX, making)
+    return [
+        write(target, instrument.reconstruct(wave(), **making.voice), sound, making)
+        for target, (_, wave) in zip(targets, clips, strict=True)
+    ]
+
+
+def encode(run: Path, source: str, out: Path, making: Making = Making()) -> list[str]:
+    """Write the codes of every sound: ``.npy`` float32 ``[d, t]``, and ``.json`` with what is needed to read them."""
+    instrument, sound = sounding(run, making)
+    clips = list(clips_of(source, sound))
+    names = [name for name, _ in clips]
+    targets = targets_of(out, names, ".npy", making)
+    targets_of(out, names, ".json", making)
+    lines = []
+    for target, (_, wave) in zip(targets, clips, strict=True):
+        samples = wave()
+        codes = instrument.encode(samples, making.labels).T.contiguous().numpy()
+        with atomic(target) as temporary, open(temporary, "wb") as file:
+            np.save(file, codes, allow_pickle=False)
+        about = {
+            "run": run.name,
+            "shape": ["latent", "time"],
+            "rate_hz": sound.frame_rate / instrument.step,
+            "sample_rate_hz": sound.sample_rate,
+            "samples": samples.shape[1],
+        }
+        save_json(target.with_suffix(".json"), about)
+        lines.append(f"{target}: {codes.shape[0]} latents, {codes.shape[1]} steps")
+    return lines
+
+
+def decode(run: Path, codes: Path, out: Path, making: Making = Making()) -> list[str]:
+    """Write the sound of codes as :func:`encode` writes them."""
+    instrument, sound = sounding(run, making)
+    files = sorted(codes.rglob("*.npy")) if codes.is_dir() else [codes]
+    if not files:
+        raise DataError(f"{codes} holds no .npy files of codes")
+    root = codes if codes.is_dir() else codes.parent
+    points = [_read_codes(file, instrument.dim) for file in files]
+    names = [file.relative_to(root).with_suffix("").as_posix() for file in files]
+    lines = []
+    for target, file, z in zip(targets_of(out, names, SUFFIX, making), files, points, strict=True):
+        seconds = _seconds_of(file.with_suffix(".json"), instrument, sound, len(z))
+        lines.append(write(target, instrument.render(z, seconds, **making.voice), sound, making))
+    return lines
+
+
+def _read_codes(file: Path, dim: int) -> Tensor:
+    try:
+        codes = np.load(file, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise StorageError(f"{file} is missing") from error
+    except (OSError, ValueError, EOFError, MemoryError) as error:  # a damaged header may ask for any amount of memory
+        raise StorageError(f"{file} is not a .npy file of codes") from error
+    if not isinstance(codes, np.ndarray) or codes.dtype.kind not in "fiu":
+        kind = codes.dtype if isinstance(codes, np.ndarray) else "several arrays"
+        raise DataError(f"{file} holds {kind}, expected an array of real numbers")
+    with np.errstate(over="ignore"):  # what float32 can't hold is found below
+        codes = codes.astype(np.float32)
+    if codes.ndim != 2 or codes.shape[0] != dim or not codes.shape[1] or not np.isfinite(codes).all():
+        raise DataError(f"{file} holds an array of shape {list(codes.shape)}, expected finite codes [{dim}, t]")
+    return torch.from_numpy(codes.T.copy())
+
+
+def _seconds_of(about: Path, instrument: Instrument, sound: Representation, count: int) -> float | None:
+    """Return how long the sound of some codes was, s, where it is written beside them.
+
+    Codes that were cut or joined since have the length that is theirs.
+    """
+    samples = load_object(about).get("samples") if about.exists() else None
+    if samples is None:
+        return None
+    if not isinstance(samples, int) or samples < 1:
+        raise StorageError(f"{about} is damaged: got {samples!r} samples, expected a whole number above 0")
+    fits = count_windows(sound.frames(samples), instrument.window.length, instrument.step) == count
+    return samples / sound.sample_rate if fits else None

@@ -1,0 +1,145 @@
+"""What every verb on files shares: how sound is made, read and written.
+
+Every target is checked before the first is written.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentscape.core.errors import DataError, UsageError, nearest
+from latentscape.data.corpus import ImageCorpus, SourceOptions
+from latentscape.data.sources import open_source
+from latentscape.instrument.instrument import Instrument
+from latentscape.registry import Joining
+from latentscape.signal import audio
+from latentscape.signal.representation import Quality, Representation
+
+SUFFIX = ".wav"
+
+
+@dataclass(frozen=True)
+class Making:
+    """How sound is made and written, whatever the verb.
+
+    Attributes:
+        quality: of the phase recovery: best, fast or live.
+        device: auto, cpu, cuda or mps.
+        labels: what a conditioned model is told, such as ``{"instrument": "flute"}``; the rest is unknown to it.
+        overwrite: whether files that are there are replaced.
+        join: how windows become one sound: plain, fade or aligned; ``None`` is the run's own way.
+
+    Raises:
+        UsageError: the quality or the joining is not known.
+    """
+
+    quality: Quality = "best"
+    device: str = "auto"
+    labels: Mapping[str, str] | None = None
+    overwrite: bool = False
+    join: Joining | None = None
+
+    def __post_init__(self) -> None:
+        for option, told, known in (
+            ("quality", self.quality, get_args(Quality)),
+            ("join", self.join, (None, *get_args(Joining))),
+        ):
+            if told not in known:
+                raise UsageError(f"--{option} got '{told}'{nearest(str(told), [str(one) for one in known if one])}")
+
+    @property
+    def voice(self) -> dict[str, Any]:
+        """Those that the methods of an instrument take."""
+        return {"quality": self.quality, "labels": self.labels}
+
+
+def labels_of(texts: Sequence[str] | None) -> dict[str, str]:
+    """Turn ``["instrument=flute"]`` into a mapping.
+
+    Raises:
+        UsageError: a text has no ``=``.
+    """
+    labels: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--label got '{text}', expected NAME=VALUE, such as instrument=flute")
+        labels[name.strip()] = value.strip()
+    return labels
+
+
+def sounding(run: Path, making: Making) -> tuple[Instrument, Representation]:
+    """Load a run that makes sound, with its representation."""
+    instrument = Instrument.load(run, making.device)
+    if instrument.representation is None:
+        raise UsageError(f"{run} makes images, not sound; `latentscape sample` and its page show them")
+    return instrument.joined(making.join), instrument.representation
+
+
+def clips_of(source: str, sound: Representation) -> Iterator[tuple[str, Callable[[], Tensor]]]:
+    """Yield name and sound of every clip of a source, at the representation's rate."""
+    corpus = open_source(source, SourceOptions(sample_rate=sound.sample_rate))
+    if isinstance(corpus, ImageCorpus):
+        raise UsageError(f"{source} holds images, but the run makes sound")
+    for clip in corpus.clips:
+        yield clip.name, lambda clip=clip: torch.from_numpy(corpus.wave(clip).copy())
+
+
+def read_sound(path: Path, sound: Representation) -> Tensor:
+    """Read one sound at the representation's rate, channels averaged to what it takes."""
+    wave, rate = audio.read(path)
+    if not np.isfinite(wave).all():
+        raise DataError(f"{path} holds NaN or infinite samples")
+    if not wave.shape[1]:
+        raise DataError(f"{path} holds no sound")
+    mixed = wave.mean(0, keepdims=True) if sound.channels == 1 else wave
+    return torch.from_numpy(audio.resample(mixed.astype(np.float32), rate, sound.sample_rate))
+
+
+def targets_of(out: Path, names: Iterable[str], suffix: str, making: Making) -> list[Path]:
+    """Return where outputs go, and refuse before any work if one is there already."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file, expected a folder")
+    targets = [out / f"{name}{suffix}" for name in names]
+    for target in targets:
+        if target.exists() and not making.overwrite:
+            raise UsageError(f"{target} exists; add --overwrite, or choose another folder")
+    return targets
+
+
+def file_of(out: Path, making: Making) -> Path:
+    """Return a sound file that may be written, and refuse before any work one that may not."""
+    known = sorted(audio.WRITTEN)
+    if out.suffix.lower() not in known:
+        raise UsageError(f"--out {out} ends in '{out.suffix}', expected one of {', '.join(known)}")
+    return free(out, making)
+
+
+def free(out: Path, making: Making) -> Path:
+    """Return a file that may be written, and refuse before any work one that may not."""
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder, expected the name of a file")
+    if out.exists() and not making.overwrite:
+        raise UsageError(f"{out} exists; add --overwrite, or choose another name")
+    return out
+
+
+def finite(wave: Tensor, target: Path) -> Tensor:
+    """Refuse a sound that the model made too loud for any number."""
+    if not bool(torch.isfinite(wave).all()):
+        raise DataError(
+            f"{target} was not written: the model's sound is not finite so far from the corpus; stay nearer to it"
+        )
+    return wave
+
+
+def write(target: Path, wave: Tensor, sound: Representation, making: Making) -> str:
+    """Write one sound, scaled only where its peak passes -1 dBFS, and say so."""
+    gain = audio.write(target, finite(wave, target).numpy(), sound.sample_rate, overwrite=making.overwrite)
+    scaled = f", turned down by {-gain:.1f} dB" if gain else ""
+    return f"{target}: {wave.shape[1] / sound.sample_rate:.2f} s{scaled}"

@@ -1,0 +1,70 @@
+"""Operations on given sounds: refinement and filling in."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from latentscape.core.errors import DataError, StorageError, UsageError
+from latentscape.core.storage import load_object, save_json
+from latentscape.edit import refine as refining
+from latentscape.edit.repair import Repair, repair
+from latentscape.measure.refinement import HEARD, Usual, usual
+from latentscape.signal.representation import Representation
+from latentscape.workshop.making import SUFFIX, Making, clips_of, file_of, read_sound, sounding, targets_of, write
+
+
+def refine(
+    run: Path, given: Path, out: Path, steps: int, manner: refining.Manner, making: Making = Making(), *, seed: int = 0
+) -> list[str]:
+    """Write a sound that goes through a model again and again; into a folder, every pass apart, too.
+
+    What was measured of every pass lies beside, as JSON.
+    """
+    folder = not out.suffix
+    target = targets_of(out, ["refined"], SUFFIX, making)[0] if folder else file_of(out, making)
+    instrument, sound = sounding(run, making)
+    names = targets_of(out, [f"pass{step:03d}" for step in range(1, steps + 1)], SUFFIX, making) if folder else []
+
+    def each(step: int, wave: Tensor) -> None:
+        if folder:
+            write(names[step - 1], wave, sound, making)
+
+    wave = read_sound(given, sound)
+    way = {"seed": seed, "labels": making.labels, "quality": making.quality, "each": each}
+    found = refining.refine(instrument, wave, steps, manner, **way)
+    lines = [write(target, found.wave, sound, making), *found.lines()]
+    usually = _usual(run, sound, max(wave.shape[1], instrument.window.length * sound.hop))
+    held = None if usually is None else [usually.holds(one.heard) for one in found.passes]
+    if held is not None:
+        counts = ", ".join(f"{name} {sum(one[name] for one in held)}" for name in HEARD)
+        lines.append(f"passes in the corpus's 5 to 95 % range, of {steps}: {counts}")
+    save_json(target.with_suffix(".json"), found.to_json() | {"usual": usually and asdict(usually), "usual_held": held})
+    return lines
+
+
+def _usual(run: Path, sound: Representation, samples: int, most: int = 200) -> Usual | None:
+    """Return what is usual in stretches of a run's own corpus; ``None`` where that is not here any more."""
+    try:
+        clips = [wave for _, wave in clips_of(str(load_object(run / "run.json").get("source")), sound)]
+        return usual(_stretches(clips, samples, most), sound.sample_rate)
+    except (DataError, UsageError, StorageError):
+        return None
+
+
+def _stretches(clips: Sequence[Callable[[], Tensor]], samples: int, most: int) -> Iterator[Tensor]:
+    """Yield stretches of so many samples (or whole clips that are shorter), spread over the clips."""
+    each = -(-most // len(clips))
+    for clip in clips[:: max(1, len(clips) // most)]:
+        wave = clip()
+        starts = np.linspace(0, max(0, wave.shape[1] - samples), min(each, max(1, wave.shape[1] // samples)))
+        for start in starts.astype(int):
+            yield wave[:, start : start + samples]
+
+
+def inpaint(run: Path | None, sound: Path, out: Path, what: Repair, making: Making = Making()) -> list[str]:
+    """Write a sound with its gaps filled in, by a run's model or without one; see :mod:`latentscape.edit`."""
+    instrument = None if run is None else sounding(run, making)[0]
+    return repair(sound, out, what, instrument, making.labels, overwrite=making.overwrite)

@@ -1,0 +1,186 @@
+"""Making sound through the shell, on a tiny run."""
+
+import json
+
+import numpy as np
+import soundfile
+import torch
+from typed import RATE, TINY, shell
+
+from latentscape.models.second_stage import MixtureStageConfig, fit_second_stage
+
+
+def test_reconstruct_keeps_paths_lengths_and_never_overwrites(run, folder, tmp_path, capsys):
+    out = tmp_path / "again"
+    assert shell("reconstruct", run, folder, "--out", out) == 0
+    made = sorted(p.relative_to(out).as_posix() for p in out.rglob("*.wav"))
+    assert made == sorted(f"{family}/{number:02d}.wav" for family in ("dull", "bright") for number in range(6))
+    info = soundfile.info(out / "dull" / "00.wav")
+    assert (info.frames, info.samplerate, info.subtype) == (RATE // 2, RATE, "PCM_24")
+    before = (out / "dull" / "00.wav").stat().st_mtime_ns
+    assert shell("reconstruct", run, folder, "--out", out) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert (out / "dull" / "00.wav").stat().st_mtime_ns == before
+
+
+def test_encode_then_decode_is_reconstruct(run, folder, tmp_path):
+    codes, sounds, again = tmp_path / "codes", tmp_path / "sounds", tmp_path / "again"
+    assert shell("encode", run, folder / "dull", "--out", codes) == 0
+    z = np.load(codes / "03.npy", allow_pickle=False)
+    assert z.shape[0] == 3
+    assert json.loads((codes / "03.json").read_text())["samples"] == RATE // 2
+    assert shell("decode", run, codes, "--out", sounds) == 0
+    assert shell("reconstruct", run, folder / "dull", "--out", again) == 0
+    first, second = (soundfile.read(path / "03.wav")[0] for path in (sounds, again))
+    assert np.abs(first - second).max() < 1e-4
+
+
+def test_walks_samples_and_morphs_have_the_length_asked_for(run, folder, tmp_path, capsys):
+    for kind in (
+        "traversal",
+        "grid",
+        "diagonal",
+        "circle",
+        "lissajous",
+        "random-walk",
+        "drift",
+        "line",
+        "spline",
+        "triangle",
+    ):
+        target = tmp_path / f"{kind}.flac"
+        assert shell("walk", run, "--kind", kind, "--seconds", 0.5, "--out", target) == 0, capsys.readouterr().err
+        wave, rate = soundfile.read(target)
+        assert (len(wave), rate) == (RATE // 2, RATE)
+        assert np.isfinite(wave).all()
+        assert np.abs(wave).max() > 0
+    assert shell("sample", run, "--count", 2, "--seconds", 0.3, "--out", tmp_path / "s") == 0
+    assert len(list((tmp_path / "s").glob("*.wav"))) == 2
+    a, b = folder / "dull" / "00.wav", folder / "bright" / "05.wav"
+    assert shell("morph", run, a, b, "--kind", "sphere", "--out", tmp_path / "m.wav") == 0
+    assert soundfile.info(tmp_path / "m.wav").frames == RATE // 2
+
+
+def test_walks_through_sounds_and_saved_paths(run, folder, tmp_path, capsys):
+    a, b, c = (folder / name for name in ("dull/00.wav", "bright/05.wav", "dull/03.wav"))
+    out, saved = tmp_path / "w.wav", tmp_path / "way.json"
+    assert shell("walk", run, "--through", a, b, c, "--seconds", 0.5, "--save-path", saved, "--out", out) == 0
+    about = json.loads(saved.read_text())
+    assert (about["format"], about["dim"], about["path"]["kind"], len(about["path"]["points"])) == (1, 3, "spline", 3)
+    assert "way.json: spline, 3 dimensions, 3 points" in capsys.readouterr().out
+    again = tmp_path / "again.wav"
+    assert shell("walk", run, "--path", saved, "--seconds", 0.5, "--out", again) == 0
+    assert again.read_bytes() == out.read_bytes()
+    assert shell("walk", run, "--through", a, "--save-path", saved, "--out", tmp_path / "new.wav") == 2  # it is there
+    assert not (tmp_path / "new.wav").exists()
+    assert shell("walk", run, "--through", a, "--save-path", saved, "--overwrite", "--out", again) == 0
+    assert soundfile.info(again).frames == RATE // 2  # as long as the sound
+    heard = tmp_path / "heard"
+    assert shell("reconstruct", run, a.parent, "--out", heard) == 0
+    first, second = (soundfile.read(path)[0] for path in (again, heard / "00.wav"))
+    assert np.abs(first - second).max() < 1e-3
+    moved = ("--through", "dull/00", "--onto", b, "--timing", c, "--save-path", saved, "--overwrite")
+    assert shell("walk", run, *moved, "--out", again) == 0
+    outer = json.loads(saved.read_text())["path"]
+    assert (outer["kind"], outer["path"]["kind"], outer["path"]["path"]["kind"]) == ("retimed", "moved", "recorded")
+    pace = ("--speed", "perceived", "--kind", "line", "--through", a, "--through", b, "--seconds", 0.3)
+    assert shell("walk", run, *pace, "--out", again, "--overwrite") == 0
+    assert shell("morph", run, a, b, "--kind", "geodesic", "--speed", "feature", "--out", again, "--overwrite") == 0
+
+
+def test_a_saved_course_keeps_its_time(run, folder, tmp_path):
+    way, first, again = tmp_path / "way.json", tmp_path / "a.wav", tmp_path / "b.wav"
+    assert shell("walk", run, "--through", folder / "dull" / "00.wav", "--save-path", way, "--out", first) == 0
+    assert shell("walk", run, "--path", way, "--out", again) == 0
+    assert first.read_bytes() == again.read_bytes()
+
+
+def test_the_same_seed_gives_the_same_sound(run, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert (
+            shell(
+                "walk",
+                run,
+                "--kind",
+                "random-walk",
+                "--seconds",
+                0.2,
+                "--seed",
+                seed,
+                "--out",
+                tmp_path / f"{name}.wav",
+            )
+            == 0
+        )
+    a, b, c = ((tmp_path / f"{name}.wav").read_bytes() for name in "abc")
+    assert a == b
+    assert a != c
+
+
+def test_a_model_with_conditions_is_told_labels(folder, tmp_path, capsys):
+    path = tmp_path / "told"
+    few = [*TINY, "--set", "model.condition=[folder]", "--set", "train.max_steps=150"]
+    assert shell("train", folder, "--run", path, "--recipe", "frames", *few) == 0
+    sounds = []
+    for value in ("dull", "bright"):
+        target = tmp_path / f"{value}.wav"
+        assert shell("walk", path, "--seconds", 0.3, "--label", f"folder={value}", "--out", target) == 0
+        sounds.append(soundfile.read(target)[0])
+    assert np.abs(sounds[0] - sounds[1]).max() > 1e-3
+    capsys.readouterr()
+    assert shell("walk", path, "--label", "folder=brigt", "--out", tmp_path / "x.wav") == 2
+    assert "did you mean 'bright'" in capsys.readouterr().err
+    assert shell("walk", path, "--label", "folder", "--out", tmp_path / "x.wav") == 2
+    assert "NAME=VALUE" in capsys.readouterr().err
+
+
+def test_codes_that_were_cut_have_their_own_length(run, folder, tmp_path):
+    assert shell("encode", run, folder / "bright" / "00.wav", "--out", tmp_path / "z") == 0
+    (codes,) = (tmp_path / "z").rglob("*.npy")
+    about = json.loads(codes.with_suffix(".json").read_text())
+    assert shell("decode", run, tmp_path / "z", "--out", tmp_path / "a") == 0
+    (sound,) = (tmp_path / "a").rglob("*.wav")
+    assert soundfile.info(sound).frames == about["samples"]
+    codes.with_suffix(".json").write_text(json.dumps(about | {"samples": 10**15}))
+    assert shell("decode", run, tmp_path / "z", "--out", tmp_path / "b") == 0
+    (sound,) = (tmp_path / "b").rglob("*.wav")
+    assert abs(soundfile.info(sound).frames - about["samples"]) <= 2048
+
+
+def test_a_second_stage_is_fitted_once_and_drawn_from(run, tmp_path, capsys):
+    for name in ("a", "b"):
+        assert (
+            shell("sample", run, "--second-stage", "mixture", "--count", 2, "--seconds", 0.2, "--out", tmp_path / name)
+            == 0
+        )
+    said = capsys.readouterr().err
+    assert said.count("fitting the second stage") == 1
+    assert (run / "second-stage-mixture.safetensors").exists()
+    assert shell("sample", run, "--count", 2, "--seconds", 0.2, "--out", tmp_path / "c") == 0
+    a, b, c = (soundfile.read(tmp_path / name / "sample000.wav")[0] for name in "abc")
+    assert np.array_equal(a, b)
+    assert np.abs(a - c).max() > 1e-3
+    path = run / "second-stage-mixture.safetensors"
+    kept = path.read_bytes()
+    path.write_bytes(kept[:-20])
+    assert shell("sample", run, "--second-stage", "mixture", "--out", tmp_path / "d") == 1
+    assert "is damaged" in (said := capsys.readouterr().err)
+    assert "remove it, and it is fitted anew" in said
+    fit_second_stage(MixtureStageConfig(components=2), torch.randn(100, 5)).save(path)
+    assert shell("sample", run, "--second-stage", "mixture", "--out", tmp_path / "d") == 1
+    assert "has 5 dimensions, the model 3: it is of another run" in capsys.readouterr().err
+    path.write_bytes(kept)
+    assert shell("sample", run, "--second-stage", "mixtur", "--out", tmp_path / "d") == 2
+    assert "did you mean 'mixture'" in capsys.readouterr().err
+    assert shell("sample", run, "--second-stage", "mixture", "--temperature", 0.5, "--out", tmp_path / "d") == 2
+    assert "no temperature" in capsys.readouterr().err
+
+
+def test_what_is_not_finite_is_not_written_and_says_why(run, tmp_path, capsys):
+    far = tmp_path / "far.json"
+    far.write_text(json.dumps({"format": 1, "dim": 3, "path": {"kind": "line", "a": [0, 0, 0], "b": [9e5, 9e5, -9e5]}}))
+    codes = np.full((3, 4), 1e6, np.float32)
+    np.save(tmp_path / "codes.npy", codes)
+    assert shell("walk", run, "--path", far, "--seconds", 0.1, "--out", tmp_path / "w.wav") == 1
+    assert "not finite so far from the corpus" in capsys.readouterr().err
+    assert not (tmp_path / "w.wav").exists()

@@ -1,0 +1,60 @@
+"""Measuring through the shell, on a tiny run."""
+
+import json
+import shlex
+import shutil
+
+import pytest
+from typed import shell
+
+
+def test_doctor_names_what_is_left_out_and_a_recipe(folder, capsys):
+    assert shell("doctor", folder) == 0
+    text = capsys.readouterr().out
+    assert "12 clips will be used" in text
+    assert "empty.wav" in text
+    assert "recipe: frames" in text
+    assert shell("doctor", folder, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["clips"] == 12
+
+
+def test_the_doctor_writes_a_command_that_a_shell_understands(folder, tmp_path, capsys, monkeypatch):
+    odd = tmp_path / "-it's"
+    shutil.copytree(folder / "dull", odd)
+    monkeypatch.chdir(tmp_path)
+    assert shell("doctor", "--", odd.name) == 0
+    words = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert words[1:] == ["latentscape", "train", "./-it's", "--run", "runs/mine"]
+
+
+def test_info_and_evaluate_give_figures(run, capsys):
+    assert shell("info", run) == 0
+    assert "3 latents over log_stft" in capsys.readouterr().out
+    assert shell("info", run, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["steps"] == 40
+    assert shell("evaluate", run, "--json", "--samples", 5) == 0
+    numbers = json.loads(capsys.readouterr().out)["numbers"]
+    assert numbers["lsd_features_model"]["unit"] == "dB"
+    assert numbers["nll_5"]["value"] <= -numbers["elbo"]["value"] + 3 * numbers["nll_5_error"]["value"]
+    assert numbers["lsd_features_ratio"]["value"] == pytest.approx(
+        numbers["lsd_features_model"]["value"] / numbers["lsd_features_linear"]["value"]
+    )
+
+
+def test_evaluate_another_source(run, folder, capsys):
+    assert shell("evaluate", run, folder / "dull") == 0
+    assert "lsd_sound_model" in capsys.readouterr().out
+
+
+def test_evaluate_listens_to_paths(run, tmp_path, capsys):
+    line = tmp_path / "mine.json"
+    line.write_text(json.dumps({"format": 1, "dim": 3, "path": {"kind": "line", "a": [0, 0, 0], "b": [1, 0, -1]}}))
+    assert shell("evaluate", run, "--path", line, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    rows = {row["kind"]: row for row in found["rows"]}
+    assert set(rows) == {"held-out sounds", "reconstructed", "mine"}
+    assert rows["mine"]["numbers"]["variation"]["unit"] == "deviations/s"
+    assert shell("evaluate", run, "--paths", "--pairs", 1) == 0
+    text = capsys.readouterr().out
+    for kind in ("line (1)", "sphere (1)", "circle (1)", "random_walk (4)", "range 5-95", "monotone"):
+        assert kind in text

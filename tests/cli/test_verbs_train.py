@@ -1,0 +1,194 @@
+"""Training through the shell: what a run folder holds, and what happens to one that is there already."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from typed import TINY, shell
+
+
+def test_a_run_folder_holds_all_that_is_promised(run):
+    for name in ("run.json", "config.json", "weights.safetensors", "labels.json", "split.json", "metrics.jsonl",
+                 "verdict.json", "map.json", "map.safetensors", "index.html", "checkpoint", "sounds/walk-circle.wav",
+                 "pictures/learning-curves.png"):  # fmt: skip
+        assert (run / name).exists(), name
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["outcome"] == "finished"
+    assert facts["steps"] == 40
+    assert facts["format"] == 1
+    assert facts["packages"]["torch"]
+    assert not [p for p in run.rglob("*") if p.suffix in (".pt", ".pth", ".pkl", ".ckpt")]
+
+
+def test_train_on_an_existing_run_needs_a_word(run, folder, tmp_path, capsys):
+    assert shell("train", folder, "--run", run, *TINY) == 2
+    assert "--resume" in capsys.readouterr().err
+    other = tmp_path / "holiday photos"
+    other.mkdir()
+    (other / "x.jpg").touch()
+    assert shell("train", folder, "--run", other, "--overwrite", *TINY) == 2
+    assert "is not a run" in capsys.readouterr().err
+    assert (other / "x.jpg").exists()
+
+
+def test_overwrite_keeps_the_old_run_beside(folder, tmp_path):
+    path = tmp_path / "r"
+    few = [*TINY, "--set", "train.max_steps=4"]
+    for _ in range(3):
+        assert shell("train", folder, "--run", path, "--overwrite", *few) == 0
+    assert (tmp_path / "r.old" / "weights.safetensors").exists()
+    assert (tmp_path / "r.old2" / "weights.safetensors").exists()
+
+
+def test_a_recipe_may_be_a_file_of_ones_own(folder, tmp_path, capsys):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        "representation: {kind: log_stft, window: 64, hop: 16}\n"
+        "model: {kind: autoencoder, latent: 3, encoder: {kind: mlp, widths: [8]}, decoder: {kind: mlp, widths: [8]}}\n"
+        "train: {minutes: 5, batch_size: 16}\n"
+    )
+    path = tmp_path / "r"
+    few = ["--set", "train.max_steps=4", "--set", "train.threads=1"]
+    assert shell("train", folder, "--run", path, "--recipe", recipe, *few) == 0
+    config = json.loads((path / "config.json").read_text())
+    assert config["model"]["latent"] == 3
+    assert config["train"]["minutes"] is None  # who asks for steps alone does not want the recipe's minutes
+    assert json.loads((path / "run.json").read_text())["recipe"] == str(recipe)
+    assert shell("recipes", recipe) == 0
+    assert "log_stft" in capsys.readouterr().out
+    assert shell("train", folder, "--run", path, "--resume", "--seed", 3) == 2
+    assert "--seed was 0, got 3" in capsys.readouterr().err
+    recipe.write_text("model: {kind: autoencoder, latnt: 3}\n")
+    assert shell("train", folder, "--run", tmp_path / "n", "--recipe", recipe) == 2
+    assert "did you mean 'latent'" in capsys.readouterr().err
+    for text, message in (("model: {latent", "is not YAML"), ("- 3", "expected settings")):
+        recipe.write_text(text)
+        assert shell("train", folder, "--run", tmp_path / "n", "--recipe", recipe) == 2
+        assert message in capsys.readouterr().err
+    assert shell("train", folder, "--run", tmp_path / "n", "--recipe", tmp_path / "absent.yaml") == 2
+    assert "can't be read" in capsys.readouterr().err
+    assert not (tmp_path / "n").exists()
+
+
+def test_what_set_says_wins_over_the_options(folder, tmp_path):
+    few = [*TINY, "--set", "train.max_steps=2", "--set", "train.seed=7", "--set", "source.sample_rate=4000"]
+    assert shell("train", folder, "--run", tmp_path / "r", *few) == 0
+    config = json.loads((tmp_path / "r" / "config.json").read_text())
+    assert (config["train"]["seed"], config["representation"]["sample_rate"]) == (7, 4000)
+    assert shell("train", folder, "--run", tmp_path / "r", "--resume") == 0
+
+
+def test_a_run_named_as_its_data_set_is_not_taken_for_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    few = [*TINY, "--set", "train.max_steps=2", "--set", "train.log_every=1"]
+    assert shell("train", "digits", "--recipe", "images", "--run", "digits", *few) == 0
+    assert json.loads((tmp_path / "digits" / "run.json").read_text())["source"] == "digits"
+    assert (tmp_path / "digits" / "index.html").exists()
+
+
+@pytest.mark.parametrize("source", ["sounds", "digits"])
+def test_tensorboard_gets_curves_sound_and_picture(folder, tmp_path, source):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    path = tmp_path / "board"
+    more = ["--set", "train.tensorboard=true", "--set", "train.validate_every=2", "--set", "train.max_steps=10"]
+    assert shell("train", folder if source == "sounds" else "digits", "--run", path, *TINY, *more) == 0
+    events = EventAccumulator(str(path / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()
+    assert {"train/loss", "valid/loss"} <= set(tags["scalars"])
+    assert tags["images"] == ["reconstruction"]
+    assert tags["audio"] == (["reconstruction"] if source == "sounds" else [])
+
+
+def test_images_train_and_show(tmp_path, capsys):
+    path = tmp_path / "digits"
+    small = ["--set", "model.encoder.widths=[16]", "--set", "model.decoder.widths=[16]", "--set", "model.latent=4",
+             "--set", "train.minutes=null", "--set", "train.max_steps=20", "--set", "train.threads=1"]  # fmt: skip
+    assert shell("train", "digits", "--run", path, *small) == 0
+    assert (path / "pictures" / "samples.png").exists()
+    capsys.readouterr()
+    assert shell("sample", path, "--count", 5, "--out", tmp_path / "s") == 0
+    assert (tmp_path / "s" / "samples.png").read_bytes()[:4] == b"\x89PNG"
+    assert shell("walk", path, "--out", tmp_path / "w.wav") == 2
+    assert "makes images" in capsys.readouterr().err
+
+
+def test_two_processes_train_one_run(folder, tmp_path):
+    path = tmp_path / "two"
+    few = [*TINY, "--set", "train.max_steps=6", "--set", "train.log_every=2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    rows = []
+    for name, devices in (("two", "2"), ("one", "1")):
+        path = tmp_path / name
+        command = [sys.executable, "-m", "latentscape", "train", str(folder), "--run", str(path), "--recipe", "frames"]
+        subprocess.run([*command, "--devices", devices, *few], check=True, env=environment, capture_output=True)
+        lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+        rows.append([row["loss"] for row in lines if row["part"] == "train"])
+    assert rows[0] == pytest.approx(rows[1], rel=1e-5)
+    assert (tmp_path / "two" / "index.html").exists()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_a_killed_run_resumes_to_the_same_weights(folder, cache, tmp_path):
+    """Killed at some moment after its first checkpoint and resumed, a run ends with the weights of one never killed."""
+    steps = ["--set", "train.max_steps=400", "--set", "train.checkpoint_every=20"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert shell("train", folder, "--run", whole, "--recipe", "frames", *TINY, *steps) == 0
+    command = [
+        sys.executable,
+        "-m",
+        "latentscape",
+        "train",
+        str(folder),
+        "--run",
+        str(killed),
+        "--recipe",
+        "frames",
+        *TINY,
+        *steps,
+    ]
+    environment = os.environ | {"LATENTSCAPE_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    state = killed / "checkpoint" / "state.safetensors"
+    deadline = time.monotonic() + 120
+    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert shell("train", folder, "--run", killed, "--resume") == 0
+    assert (killed / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
+
+
+def test_a_refused_change_on_resume_leaves_the_run_as_it_was(run, folder, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    before = (copy / "config.json").read_bytes()
+    assert shell("train", folder, "--run", copy, "--resume", "--set", "train.batch_size=8") == 2
+    assert "train.batch_size" in capsys.readouterr().err
+    assert (copy / "config.json").read_bytes() == before
+
+
+def test_ctrl_c_in_training_keeps_a_checkpoint_and_exits_with_130(folder, tmp_path, capsys, monkeypatch):
+    from latentscape.train.learner import Learner
+
+    update = Learner.update
+
+    def pressed(self, step, *given):
+        if step == 3:
+            signal.raise_signal(signal.SIGINT)
+        return update(self, step, *given)
+
+    monkeypatch.setattr(Learner, "update", pressed)
+    assert shell("train", folder, "--run", tmp_path / "r", *TINY) == 130
+    caught = capsys.readouterr()
+    assert "--resume goes on" in caught.out
+    assert caught.err.endswith("latentscape: interrupted\n")
+    assert (tmp_path / "r" / "checkpoint" / "state.safetensors").exists()
