@@ -120,18 +120,17 @@ def test_images_train_and_show(tmp_path, capsys):
     assert "makes images" in capsys.readouterr().err
 
 
-def test_two_processes_train_one_run(folder, tmp_path):
-    path = tmp_path / "two"
-    few = [*TINY, "--set", "train.max_steps=6", "--set", "train.log_every=2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    rows = []
-    for name, devices in (("two", "2"), ("one", "1")):
-        path = tmp_path / name
-        command = [sys.executable, "-m", "latentscape", "train", str(folder), "--run", str(path), "--recipe", "frames"]
-        subprocess.run([*command, "--devices", devices, *few], check=True, env=environment, capture_output=True)
-        lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-        rows.append([row["loss"] for row in lines if row["part"] == "train"])
-    assert rows[0] == pytest.approx(rows[1], rel=1e-5)
+def test_two_processes_train_one_run(folder, cache, tmp_path):
+    few = [*TINY, "--recipe", "frames", "--set", "train.max_steps=6", "--set", "train.log_every=2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "LATENTSCAPE_CACHE": str(cache)}
+    command = [sys.executable, "-m", "latentscape", "train", str(folder), "--run", str(tmp_path / "two"), *few]
+    subprocess.run([*command, "--devices", "2"], check=True, env=environment, capture_output=True)
+    assert shell("train", folder, "--run", tmp_path / "one", *few) == 0
+    losses = []
+    for name in ("two", "one"):
+        rows = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        losses.append([row["loss"] for row in rows if row["part"] == "train"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert (tmp_path / "two" / "index.html").exists()
 
 

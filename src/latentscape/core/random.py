@@ -36,16 +36,19 @@ def seeded(*keys: Key, device: torch.device | str = "cpu") -> Iterator[None]:
     """Within, torch's global draws (those of ``torch.distributions``) follow the keys; afterwards all is as before."""
     device = torch.device(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        _seed(seed_of(*keys), device)
+        seed_all(seed_of(*keys), device)
         yield
 
 
-def _seed(seed: int, device: torch.device) -> None:
-    """Seed the processor's draws and a device's; ``torch.manual_seed`` takes a hundred times as long for all devices."""
+def seed_all(seed: int, device: torch.device) -> None:
+    """Seed the global generators of the CPU and of ``device``.
+
+    ``torch.manual_seed`` would do, but it visits every kind of accelerator, formats a stack trace for each that is
+    built in and unused, and takes a hundred times as long.
+    """
     torch.default_generator.manual_seed(seed)
-    match device.type:
-        case "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        case "mps":
-            torch.mps.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim import Adam, AdamW
 
 from latentscape.core.errors import StorageError
-from latentscape.core.random import seed_of
+from latentscape.core.random import seed_all, seed_of
 from latentscape.models.model import Loss, Model, Step
 from latentscape.train.averaging import Average
 from latentscape.train.config import DEFAULT_STEPS, Settled, TrainConfig, learning_rate
@@ -175,15 +175,3 @@ class Learner:
         self._adam.load_state_dict({"state": state, "param_groups": self._adam.state_dict()["param_groups"]})
         self._bad.zero_()
         self._good_steps.zero_()
-
-
-def seed_all(seed: int, device: torch.device) -> None:
-    """Seed the global generators of the CPU and of ``device``.
-
-    ``torch.manual_seed`` would do, but where CUDA is built in and unused it formats a stack trace at each call.
-    """
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-    elif device.type == "mps":
-        torch.mps.manual_seed(seed)
