@@ -12,6 +12,7 @@ from latentscape.core.random import numpy_stream
 from latentscape.edit.bordered import borders, recover, steady, turned, whole_frames
 from latentscape.edit.hole import Hole
 from latentscape.edit.latent import Latent, latent_filler
+from latentscape.edit.spectral import Around
 from latentscape.instrument.instrument import Instrument
 from latentscape.measure.reconstruction import LogSpectralDistance
 from latentscape.registry import Window
@@ -80,10 +81,11 @@ def test_bridges_vanish_at_the_borders_and_have_the_spread_of_the_context():
     codes = torch.randn(200, 129)
     whole = torch.ones(200, dtype=torch.bool)
     whole[60:140] = False
-    bridge = filler._bridge(codes, whole, 59, 140, 3)
+    wave, level = torch.zeros(1, 0), torch.zeros(1, 200, 129)
+    bridge = filler._bridge(codes, Around(wave, level, whole, 59, 140), 3)
     assert bridge[[59, 140]].abs().max() < 1e-5
     assert float(bridge[70:130].std()) == pytest.approx(1.0, abs=0.15)
-    assert not filler._bridge(codes[:4], whole[:4], 1, None, 3).isnan().any()
+    assert not filler._bridge(codes[:4], Around(wave, level[:, :4], whole[:4], 1, None), 3).isnan().any()
 
 
 def test_any_rate_and_number_of_channels():

@@ -56,9 +56,10 @@ def fillers(instrument: Instrument | None = None, labels: Labels | None = None) 
 
 def makers() -> Mapping[str, Callable[[Instrument, Labels | None], Filler | None]]:
     """Return what makes a filler of a run, by name; it gives ``None`` where the run's model is of another kind."""
+    from latentscape.edit.completed import completed_filler
     from latentscape.edit.latent import latent_filler
 
-    return {"latent": latent_filler}
+    return {"hierarchy": completed_filler, "latent": latent_filler}
 
 
 def check_method(method: str, ways: Mapping[str, Filler]) -> None:
