@@ -59,6 +59,10 @@ def test_walks_samples_and_morphs_have_the_length_asked_for(run, folder, tmp_pat
     a, b = folder / "dull" / "00.wav", folder / "bright" / "05.wav"
     assert shell("morph", run, a, b, "--kind", "sphere", "--out", tmp_path / "m.wav") == 0
     assert soundfile.info(tmp_path / "m.wav").frames == RATE // 2
+    between = ("--weight", 0.5, "--layers", "1", "--overwrite", "--out", tmp_path / "m.wav")
+    assert shell("morph", run, a, b, *between) == 0
+    assert shell("morph", run, a, b, "--layers", "top", "--out", tmp_path / "n.wav") == 2
+    assert "--layers got 'top'" in capsys.readouterr().err
 
 
 def test_walks_through_sounds_and_saved_paths(run, folder, tmp_path, capsys):

@@ -7,8 +7,9 @@ from identity_model import Identity
 from latentscape.core.errors import DataError, UsageError
 from latentscape.geometry.paths import Circle, Line
 from latentscape.instrument import stream
-from latentscape.instrument.instrument import Instrument, stretch
+from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.map import latent_map
+from latentscape.instrument.timing import stretch
 from latentscape.measure.seams import seam_energy
 from latentscape.registry import Window
 from latentscape.signal.mulaw import MuLaw, MuLawConfig

@@ -324,5 +324,10 @@ def test_morphs(monkeypatch):
         torch.testing.assert_close(turned[-1], b[-1], atol=1e-3, rtol=0)
     with pytest.raises(UsageError, match="did you mean 'sphere'"):
         morphs.morphed(here, a, b, "spere")
+    torch.testing.assert_close(morphs.morphed(here, a, b, "line", layers=[1]), line)
+    assert morphs.coordinates(((2,), (3, 2)), [2]).tolist() == [False] * 2 + [True] * 6
+    for layers, message in (([2], "layer 2 does not exist, expected 1"), ([], "no layers")):
+        with pytest.raises(UsageError, match=message):
+            morphs.morphed(here, a, b, "line", layers=layers)
     wave = here.morph(tone(440.0), tone(600.0), 0.2, kind="sphere", speed="latent", quality="fast")
     assert wave.shape == (1, RATE // 5)

@@ -162,6 +162,13 @@ def morph(
     out: Out,
     kind: Annotated[str, typer.Option(help="line, sphere or geodesic")] = "line",
     speed: Speed = "time",
+    weight: Annotated[
+        float | None, typer.Option(help="of the second sound, 0 to 1", show_default="it goes from 0 to 1", min=0, max=1)
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(help="of a hierarchy, 1 the top, that alone go over, such as 2,3", show_default="all"),
+    ] = None,
     seconds: Annotated[
         float | None, typer.Option(help="length, s", show_default="that of the longer sound", min=0.01, max=LONGEST)
     ] = None,
@@ -175,4 +182,5 @@ def morph(
     from latentscape import workshop
 
     making = making_of(quality, device, label, overwrite, join)
-    print_lines(workshop.morph(run, first, second, out, making, kind=kind, speed=speed, seconds=seconds))
+    way = {"kind": kind, "speed": speed, "weight": weight, "layers": layers}
+    print_lines(workshop.morph(run, first, second, out, making, **way, seconds=seconds))

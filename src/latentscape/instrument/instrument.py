@@ -34,6 +34,7 @@ from latentscape.instrument.labels import Labels, context_of
 from latentscape.instrument.map import LatentMap, latent_map
 from latentscape.instrument.morphs import morphed
 from latentscape.instrument.stream import blocks_of, whole_sound
+from latentscape.instrument.timing import stretch, stretched
 from latentscape.instrument.walks import walk
 from latentscape.instrument.windows import Joiner, count_windows, cut
 from latentscape.models.bounds import evaluating
@@ -322,6 +323,7 @@ class Instrument:
         speed: str = "time",
         between: Literal["frames", "means"] = "frames",
         weight: float | None = None,
+        layers: Sequence[int] | None = None,
         quality: Quality = "best",
         labels: Labels | None = None,
     ) -> Float[Tensor, "c k"]:
@@ -337,6 +339,7 @@ class Instrument:
             between: ``frames`` stretches both to the same time and mixes them point by point, so that the courses of
                 both are heard; ``means`` goes from the mean code of one to that of the other.
             weight: of ``b``, 0 to 1; default: it goes from 0 to 1 with time.
+            layers: of a hierarchy, 1 the top, that alone go; default: all.
             quality: of the phase recovery.
             labels: told to the model throughout.
         """
@@ -346,7 +349,7 @@ class Instrument:
             codes = [code.mean(0, keepdim=True) for code in codes]
         count = max(2, *(len(code) for code in codes))
         first, second = (stretch(code, count) for code in codes)
-        mixed = morphed(self, first, second, kind, weight=weight, speed=speed, labels=labels)
+        mixed = morphed(self, first, second, kind, weight=weight, speed=speed, layers=layers, labels=labels)
         return self.render(mixed, longer if seconds is None else seconds, quality=quality, labels=labels)
 
     def grid(self, rows: int, columns: int, *, reach: float = 2.0, labels: Labels | None = None) -> Num[Tensor, "..."]:
@@ -478,19 +481,6 @@ class Instrument:
         shapes = self.model.latent_shapes
         parts = z.split([math.prod(shape) for shape in shapes], 1)
         return tuple(part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True))
-
-
-def stretched(points: Float[Tensor, "m d"], t: Float[Tensor, " n"]) -> Float[Tensor, "n d"]:
-    """Return the points at times ``t`` in [0, 1] of the polyline that takes each step in the same time."""
-    place = t * (len(points) - 1)
-    first = place.floor().long().clamp(0, max(0, len(points) - 2))
-    second = (first + 1).clamp_max(len(points) - 1)
-    return torch.lerp(points[first], points[second], (place - first)[:, None].to(points))
-
-
-def stretch(points: Float[Tensor, "m d"], count: int) -> Float[Tensor, "count d"]:
-    """Return ``count`` points spread evenly over the polyline's time, both ends among them."""
-    return stretched(points, torch.linspace(0, 1, count, dtype=torch.float64))
 
 
 def _fades(samples: int, fade: int) -> Tensor:

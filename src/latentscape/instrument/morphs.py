@@ -1,9 +1,11 @@
 """Morphs: the points of a sound on its way to another one."""
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from latentscape.core.errors import UsageError, nearest
@@ -17,6 +19,21 @@ if TYPE_CHECKING:
 MORPHS = ("line", "sphere", "geodesic")
 
 
+def coordinates(shapes: Sequence[tuple[int, ...]], layers: Sequence[int]) -> Bool[Tensor, " d"]:
+    """Return which coordinates of a packed point are of the given layers, 1 the top.
+
+    Raises:
+        UsageError: a layer does not exist, or none is given.
+    """
+    for layer in layers:
+        if not 1 <= layer <= len(shapes):
+            raise UsageError(f"layer {layer} does not exist, expected 1 (top) to {len(shapes)}")
+    if not layers:
+        raise UsageError("got no layers, expected at least one")
+    chosen = [torch.full((math.prod(shape),), number in layers) for number, shape in enumerate(shapes, 1)]
+    return torch.cat(chosen)
+
+
 def morphed(
     instrument: "Instrument",
     first: Float[Tensor, "n d"],
@@ -25,6 +42,7 @@ def morphed(
     *,
     weight: float | None = None,
     speed: str = "time",
+    layers: Sequence[int] | None = None,
     labels: Labels | None = None,
 ) -> Float[Tensor, "n d"]:
     r"""Return the points of a morph from one course of codes to another of the same length, A and B.
@@ -36,11 +54,14 @@ def morphed(
     * geodesic: :math:`\gamma(w) + (1 - w) (A - \bar A) + w (B - \bar B)`: the means go along the geodesic while the
       movements about them are cross-faded; with a straight :math:`\gamma` this is the line
 
-    A ``speed`` other than time turns w so that :math:`\gamma` goes at constant speed in that distance.
+    A ``speed`` other than time turns w so that :math:`\gamma` goes at constant speed in that distance. Where ``layers``
+    of a hierarchy are named (1 the top), they alone go to those of B; the others stay A's.
 
     Raises:
-        UsageError: the kind or speed is not known.
+        UsageError: the kind or speed is not known, or a layer does not exist.
     """
+    if layers is not None:
+        second = torch.where(coordinates(instrument.model.latent_shapes, layers), second, first)
     if kind not in MORPHS:
         raise UsageError(f"morph '{kind}' is not known{nearest(kind, MORPHS)}")
     low, high, centre = first.mean(0), second.mean(0), instrument.centre

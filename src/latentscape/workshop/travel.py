@@ -86,13 +86,19 @@ def morph(
     *,
     kind: str = "line",
     speed: str = "time",
+    weight: float | None = None,
+    layers: str | None = None,
     seconds: float | None = None,
 ) -> list[str]:
-    """Write a sound that begins as one and ends as another."""
+    """Write a sound that begins as one and ends as another, or, given a weight, lies between them throughout.
+
+    ``layers`` are the numbers of those of a hierarchy, 1 the top, that alone go over; such as ``"2,3"``.
+    """
     target = file_of(out, making)
     instrument, sound = sounding(run, making)
     a, b = (read_sound(path, sound) for path in (first, second))
-    return [write(target, instrument.morph(a, b, seconds, kind=kind, speed=speed, **making.voice), sound, making)]
+    way = {"kind": kind, "speed": speed, "weight": weight, "layers": _layers(layers)}
+    return [write(target, instrument.morph(a, b, seconds, **way, **making.voice), sound, making)]
 
 
 def _path(
@@ -190,3 +196,13 @@ def _axes(text: str | None) -> list[int | str] | None:
     if not all(parts):
         raise UsageError(f"--axes got '{text}', expected numbers or names with commas between, such as 0,brightness")
     return [int(part) if part.removeprefix("-").isdecimal() else part for part in parts]
+
+
+def _layers(text: str | None) -> list[int] | None:
+    """Turn ``"2,3"`` into numbers of layers."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise UsageError(f"--layers got '{text}', expected numbers with commas between, 1 the top, such as 2,3")
+    return [int(part) for part in parts]
