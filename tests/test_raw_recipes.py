@@ -81,11 +81,11 @@ def test_a_likelihood_of_bits_is_refused_with_its_reason(tmp_path):
 def test_a_recipe_says_how_its_source_is_read(tmp_path):
     sets = ["model.encoder.widths=[4]", "model.decoder.widths=[4]", "window.length=1000", "train.minutes=null"]
     few = ["train.max_steps=1", "train.batch_size=2", "model.latent=2"]
-    from latentscape.experiment.run import _prepare
+    from latentscape.experiment.run import prepare
 
     def prepared(**options):
         request = Request("sines", tmp_path, recipe="raw-4s-small", sets=(*sets, *few), **options)
-        return _prepare(request, lambda line: None)
+        return prepare(request, lambda line: None)
 
     with prepared().examples as examples:
         assert examples.corpus.sample_rate == 4000

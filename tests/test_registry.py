@@ -14,6 +14,9 @@ from latentscape.models.adversary import WaeGanConfig
 from latentscape.models.hierarchy import HierarchyConfig
 from latentscape.models.model import LatentModel
 from latentscape.models.objectives import ReconstructionConfig, WaeMmdConfig
+from latentscape.models.tagger import TaggerConfig
+from latentscape.models.vlae import VlaeConfig
+from latentscape.nets.tagger import ChunkConfig
 from latentscape.recipes import load_recipe, recipe_names
 from latentscape.registry import (
     MODELS,
@@ -50,22 +53,33 @@ def test_a_sample_rate_is_never_assumed(kind):
 @pytest.mark.parametrize("model", MODELS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda kind: kind.__name__)
 def test_every_model_learns_by_every_objective(model, objective):
-    if model is HierarchyConfig:
-        made, x = build_model(model(), (6,), {}), torch.randn(16, 6)
+    context = {}
+    if model in (HierarchyConfig, VlaeConfig):
+        waves = model is VlaeConfig
+        made = build_model(model(), (1, 6) if waves else (6,), {})
+        x = torch.randint(256, (16, 1, 6)) if waves else torch.randn(16, 6)
         if objective in (ReconstructionConfig, WaeMmdConfig, WaeGanConfig):
             with pytest.raises(ConfigError, match="learnt by its density"):
+                build_objective(objective(), made)
+            return
+    elif model is TaggerConfig:
+        config, x = TaggerConfig(net=ChunkConfig(channels=(4,), dense=8)), torch.randn(16, 6, 8)
+        made = build_model(config, (6, 8), {"tag": 2})
+        context = {"tag": torch.eye(2).repeat(8, 1)}
+        if objective in (WaeMmdConfig, WaeGanConfig):
+            with pytest.raises(ConfigError, match="no latents"):
                 build_objective(objective(), made)
             return
     elif issubclass(MODELS[model], LatentModel):
         made, x = build_model(model(latent=3), (6,), {}), torch.randn(16, 6)
     else:
-        made, x = build_model(model(), (1, 6), {}), torch.randint(256, (16, 1, 6))
+        made, x = build_model(model(), (1, 16), {}), torch.randint(256, (16, 1, 16))
         if objective in (WaeMmdConfig, WaeGanConfig):
             with pytest.raises(ConfigError, match="no latents"):
                 build_objective(objective(), made)
             return
     loss = build_objective(objective(), made)
-    total = loss(made, made.terms(x), x, {}, 0).total
+    total = loss(made, made.terms(x, context), x, context, 0).total
     total.backward()
     assert torch.isfinite(total)
     assert any(parameter.grad is not None and parameter.grad.any() for parameter in made.parameters())

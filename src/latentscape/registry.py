@@ -25,6 +25,9 @@ from latentscape.models.objectives import (
     WaeMmdConfig,
 )
 from latentscape.models.perceptual import Perceptual, PerceptualConfig
+from latentscape.models.samplernn import Recurrent, RecurrentConfig
+from latentscape.models.tagger import Tagger, TaggerConfig
+from latentscape.models.vlae import Vlae, VlaeConfig
 from latentscape.signal.mel import LogMel, LogMelConfig
 from latentscape.signal.mulaw import MuLaw, MuLawConfig
 from latentscape.signal.multiscale import spectral_view
@@ -46,7 +49,10 @@ MODELS: dict[type[Record], type[Model]] = {
     AutoencoderConfig: Autoencoder,
     PpcaConfig: Ppca,
     AutoregressiveConfig: Autoregressive,
+    RecurrentConfig: Recurrent,
     HierarchyConfig: Hierarchy,
+    VlaeConfig: Vlae,
+    TaggerConfig: Tagger,
 }
 OBJECTIVES: dict[type[Record], type[Objective]] = {
     ElboConfig: Elbo,
@@ -61,7 +67,14 @@ RepresentationConfig = Annotated[
     Field(discriminator="kind"),
 ]
 ModelConfig = Annotated[
-    AutoencoderConfig | PpcaConfig | AutoregressiveConfig | HierarchyConfig, Field(discriminator="kind")
+    AutoencoderConfig
+    | PpcaConfig
+    | AutoregressiveConfig
+    | RecurrentConfig
+    | HierarchyConfig
+    | TaggerConfig
+    | VlaeConfig,
+    Field(discriminator="kind"),
 ]
 ObjectiveConfig = Annotated[
     ElboConfig | ReconstructionConfig | WaeMmdConfig | WaeGanConfig | PerceptualConfig, Field(discriminator="kind")
@@ -98,6 +111,17 @@ class SpaceConfig(Record):
     window: Window = Window()
     model: ModelConfig = AutoencoderConfig()
     objective: ObjectiveConfig = ElboConfig()
+
+
+def makes_waves(kind: str | None) -> bool:
+    """Return whether models of a kind have no latent space, and make waves by themselves."""
+    waves = [config for config, model in MODELS.items() if issubclass(model, Autoregressive)]
+    return kind in [config.model_fields["kind"].default for config in waves]
+
+
+def counts_present(config: Any) -> bool:
+    """Return whether a model of sound is told which samples count (``present`` in its context)."""
+    return isinstance(config, AutoregressiveConfig | VlaeConfig)
 
 
 def build_representation(config: Any) -> Representation:

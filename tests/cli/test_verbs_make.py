@@ -188,3 +188,22 @@ def test_what_is_not_finite_is_not_written_and_says_why(run, tmp_path, capsys):
     assert shell("walk", run, "--path", far, "--seconds", 0.1, "--out", tmp_path / "w.wav") == 1
     assert "not finite so far from the corpus" in capsys.readouterr().err
     assert not (tmp_path / "w.wav").exists()
+
+
+def test_refine_writes_the_passes_and_what_was_measured(run, folder, tmp_path, capsys):
+    given, out = folder / "dull" / "02.wav", tmp_path / "refined.wav"
+    assert shell("refine", run, given, "--out", out, "--steps", 2, "--manner", "level") == 0, capsys.readouterr().err
+    wave, rate = soundfile.read(out)
+    assert rate == RATE
+    assert len(wave) > RATE // 2
+    measured = json.loads(out.with_suffix(".json").read_text())
+    assert len(measured["passes"]) == 2
+    assert len(measured["usual_held"]) == 2
+    assert "passes in the corpus's 5 to 95 % range, of 2" in capsys.readouterr().out
+    passes = tmp_path / "passes"
+    assert shell("refine", run, given, "--out", passes, "--steps", 2, "--temperature", 0.5, "--seed", 3) == 0
+    assert {p.name for p in passes.iterdir()} == {"pass001.wav", "pass002.wav", "refined.wav", "refined.json"}
+    assert shell("refine", run, given, "--out", out, "--steps", 2) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert shell("refine", run, given, "--out", tmp_path / "x.wav", "--manner", "driftt") == 2
+    assert "driftt" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from latentscape.cli import start  # noqa: F401
 from latentscape.cli import make  # noqa: F401
 from latentscape.cli import edit  # noqa: F401
 from latentscape.cli import play  # noqa: F401
+from latentscape.cli import listen  # noqa: F401
 from latentscape.cli import measure  # noqa: F401
 
 # isort: on

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from latentscape.cli.options import (
+    LONGEST,
     MAKE,
     Device,
     Overwrite,
@@ -16,6 +17,7 @@ from latentscape.cli.options import (
     app,
     making_of,
     print_lines,
+    saying,
 )
 from latentscape.core.errors import UsageError
 
@@ -81,3 +83,35 @@ def inpaint(
     run = given[0] if len(given) == 2 and str(given[0]) != "-" else None
     what = Repair(tuple(gap or ()), tuple(gaps or ()), find, method, count, seed)
     print_lines(workshop.inpaint(run, given[-1], out, what, making_of("best", device, label, overwrite)))
+
+
+@app.command(rich_help_panel=MAKE)
+def restyle(
+    content: Annotated[Path, typer.Argument(metavar="CONTENT", help="what stays: a sound, or - for a texture alone")],
+    style: Annotated[Path, typer.Argument(metavar="STYLE", help="what it shall sound like")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="the file to write (wav, flac, aiff)")],
+    method: Annotated[str, typer.Option(help="stft-gram, random-cnn, texture, tagger or latent")] = "random-cnn",
+    run: Annotated[Path | None, typer.Option(help="the trained run that tagger and latent need")] = None,
+    strength: Annotated[float, typer.Option(help="how far to go: 0 (content) to 1 (style)")] = 1.0,
+    content_weight: Annotated[
+        float | None, typer.Option(help="what the content weighs; 0 lets it go", show_default="the method's")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="evaluations of the loss", show_default="the method's", min=1)
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="length of a texture, s", show_default="the style's", min=0.3, max=LONGEST)
+    ] = None,
+    preview: Annotated[Path | None, typer.Option(help="a wav file that holds the sound so far")] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    label: Told = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make one sound sound like another: statistics of the style, course of the content."""
+    from latentscape import workshop
+    from latentscape.edit.restyle.engine import Wish
+
+    what = workshop.Restyling(Wish(method, strength, content_weight, steps, seed), run, seconds, preview)
+    making = making_of("best", device, label, overwrite)
+    print_lines(workshop.restyle_file(content, style, out, what, making, say=saying(False)))

@@ -88,12 +88,24 @@ def sample(
     stage: Annotated[
         str | None, typer.Option("--second-stage", help="draw from a mixture or flow fitted to the codes instead")
     ] = None,
+    strength: Annotated[
+        float, typer.Option(help="sample by sample: how much the labels, or the code, count; 1 is what was learnt")
+    ] = 1.0,
+    nucleus: Annotated[
+        float, typer.Option(help="sample by sample: draw from the likeliest codes that hold this mass", min=0, max=1)
+    ] = 1.0,
+    prime: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="sample by sample: go on from this recording")
+    ] = None,
+    retries: Annotated[
+        int, typer.Option(help="sample by sample: draw again what is mere noise or silence, so many times", min=0)
+    ] = 0,
     quality: QualityName = "best",
     device: Device = "auto",
     label: Told = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Draw sounds from the prior, or from a second stage."""
+    """Draw sounds from the prior, from a second stage, or sample after sample."""
     from latentscape import workshop
     from latentscape.experiment import second_stage
 
@@ -101,7 +113,8 @@ def sample(
     drawn = None if stage is None else second_stage(run, stage, saying(False), device)
     warmth = workshop.temperatures(temperature)
     way = {"count": count, "seconds": seconds, "seed": seed, "vary": vary, "stage": drawn, "temperature": warmth}
-    print_lines(workshop.sample(run, out, making, **way))
+    drawing = workshop.Drawing(strength, nucleus, prime, retries)
+    print_lines(workshop.sample(run, out, making, **way, drawing=drawing))
 
 
 @app.command(rich_help_panel=MAKE)

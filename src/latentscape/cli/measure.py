@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from latentscape.cli.options import INTERRUPTED, MEASURE, Device, Json, OutFolder, Run, Told, app, print_json, saying
+from latentscape.cli.options import (
+    INTERRUPTED,
+    MEASURE,
+    Device,
+    Json,
+    OutFolder,
+    Run,
+    Told,
+    app,
+    print_json,
+    print_lines,
+    saying,
+)
 from latentscape.core.errors import UsageError
 
 
@@ -28,6 +40,12 @@ def evaluate(
     path: Annotated[
         list[Path] | None, typer.Option("--path", metavar="FILE", help="measure a path saved as JSON")
     ] = None,
+    latent_use: Annotated[
+        bool, typer.Option("--latent-use", help="is the code used? likelihood with, with another's, without; judges")
+    ] = False,
+    without: Annotated[
+        Path | None, typer.Option("--without", metavar="RUN", help="with --latent-use: a run without a code")
+    ] = None,
     device: Device = "auto",
     label: Told = None,
     as_json: Json = False,
@@ -40,6 +58,16 @@ def evaluate(
         return
     if pairs is not None or label:
         raise UsageError("--pairs and --label go with --paths or --path")
+    if latent_use:
+        if source is not None or samples or part != "test":
+            raise UsageError("--latent-use measures a run on its own test part: leave SOURCE and options out")
+        from latentscape.experiment import use_of_latents
+
+        figures = use_of_latents(run, without=without, device=device, say=saying(as_json))
+        print_json(figures.to_json()) if as_json else print_lines(figures.lines())
+        return
+    if without is not None:
+        raise UsageError("--without goes with --latent-use")
     from latentscape.experiment import evaluate as work
 
     figures = work(run, source, part=part, samples=samples, device=device)

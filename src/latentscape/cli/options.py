@@ -15,7 +15,7 @@ app = typer.Typer(
     epilog="SOURCE is a folder, a sound, a list of files or a data set's name; RUN is the folder of a trained run.",
 )
 INTERRUPTED = 130
-START, MAKE, PLAY, MEASURE = "start", "make sound", "play", "measure"
+START, MAKE, PLAY, MEASURE, LISTEN = "start", "make sound", "play", "measure", "listen"
 
 LONGEST = 21_600
 """s: six hours of sound. What is made is held in memory until it is written whole."""

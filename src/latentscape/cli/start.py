@@ -85,6 +85,9 @@ def train(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="start again; the old run is kept beside as .old")
     ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="try learning rates, sines and the flags first; train nothing")
+    ] = False,
     device: Device = "auto",
     devices: Annotated[int, typer.Option(help="number of processes that share every batch", min=1)] = 1,
     seed: Seed = 0,
@@ -111,6 +114,12 @@ def train(
         channels,
         labels,
     )
+    if check:
+        from latentscape.experiment.check import check_run
+
+        found = check_run(request, say=saying(as_json))
+        print_json(found.to_json()) if as_json else typer.echo("\n".join(found.lines()))
+        raise typer.Exit(0 if found.passed else 1)
     summary = run_experiment(request, say=saying(as_json))
     print_json(summary.to_json()) if as_json else typer.echo("\n".join(summary.lines()))
     if summary.outcome.reason == "interrupted":

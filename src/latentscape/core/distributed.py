@@ -40,6 +40,14 @@ def gather_rows(rows: Tensor) -> Tensor:
     return gathered
 
 
+def own_rows(rows: Tensor, size: int) -> Tensor:
+    """Return this process's ``size`` rows of those that :func:`gather_rows` joined; none where sizes differ."""
+    count = world_size()
+    if len(rows) != count * size:
+        return rows[:0]
+    return rows if count == 1 else rows.narrow(0, collective.get_rank() * size, size)
+
+
 class _Gather(torch.autograd.Function):
     """All rows to all processes; a row's gradient is the sum of what all processes send it."""
 

@@ -27,6 +27,7 @@ class AugmentConfig(Record):
         noise_db: level of added white noise, dBFS (root mean square); ``None`` adds none.
         polarity: turn half of the sounds over.
         offset: begin anywhere in a clip, not on a fixed grid.
+        roll: begin anywhere, and let what comes before follow the end: where its place in the clip says nothing.
         share: of the sounds that are varied; the others are heard as they are, so that the model also learns the top of
             the spectrum, which resampling cuts.
     """
@@ -37,13 +38,14 @@ class AugmentConfig(Record):
     noise_db: Range | None = None
     polarity: bool = False
     offset: bool = Field(default=True)
+    roll: bool = False
     share: float = Field(default=1.0, ge=0, le=1)
 
     @property
     def still(self) -> bool:
         """Whether every draw leaves the sound as it is (its start apart)."""
         unchanged = self.pitch == (0.0, 0.0) and not any(self.pitch_steps) and self.gain_db == (0.0, 0.0)
-        return unchanged and self.noise_db is None and not self.polarity
+        return unchanged and self.noise_db is None and not self.polarity and not self.roll
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Augmentation:
         flip: whether the polarity is turned.
         offset: place in [-0.5, 0.5), in units of the stretch that is cut.
         seed: of the noise.
+        roll: which part of the stretch is moved to its end.
     """
 
     pitch: float = 0.0
@@ -65,6 +68,7 @@ class Augmentation:
     flip: bool = False
     offset: float = 0.0
     seed: int = 0
+    roll: float = 0.0
 
     @property
     def speed(self) -> float:
@@ -78,7 +82,8 @@ def draw(config: AugmentConfig, *keys: Key) -> Augmentation:
     pitch, gain, noise, offset = stream.uniform(size=4)
     choice, flip = int(stream.integers(2**31)), bool(stream.integers(2))
     start = float(offset) - 0.5 if config.offset else 0.0
-    if stream.uniform() >= config.share:
+    varied, roll = stream.uniform(size=2)
+    if varied >= config.share:
         return Augmentation(offset=start)
     steps = config.pitch_steps
     return Augmentation(
@@ -88,6 +93,7 @@ def draw(config: AugmentConfig, *keys: Key) -> Augmentation:
         flip=config.polarity and flip,
         offset=start,
         seed=seed_of("noise", *keys),
+        roll=float(roll) if config.roll else 0.0,
     )
 
 
@@ -97,7 +103,7 @@ def _between(ends: Range, place: float) -> float:
 
 def apply(drawn: Augmentation, wave: Float32[np.ndarray, "c n"], sample_rate: int) -> Float32[np.ndarray, "c m"]:
     """Apply a draw to a wave (rate in Hz); what comes out is about ``n / speed`` samples long, at least 1."""
-    out = wave
+    out = wave if not drawn.roll else np.roll(wave, -int(drawn.roll * wave.shape[1]), axis=1)
     if drawn.pitch and wave.shape[1] > 1:
         out = soxr.resample(np.ascontiguousarray(wave.T), sample_rate * drawn.speed, sample_rate, quality="HQ").T
         out = out if out.shape[1] else wave[:, :1]

@@ -17,6 +17,7 @@ from jaxtyping import Float32, Int, Shaped
 
 from latentscape.core.config import Record
 from latentscape.data.cache import Store
+from latentscape.data.tags import TagOptions
 
 Channels = Literal["mean", "each"]
 
@@ -28,11 +29,13 @@ class SourceOptions(Record):
         sample_rate: Hz; ``None`` takes the commonest rate of the files.
         channels: ``mean`` averages them, ``each`` makes every channel a clip of its own.
         pattern: labels from file names, such as ``{instrument}_{note}_{dynamics}``; with a ``/`` it describes the path.
+        tags: what becomes of a label of several values, of a source with a table; ``None`` leaves it as it is.
     """
 
     sample_rate: int | None = None
     channels: Channels = "mean"
     pattern: str | None = None
+    tags: TagOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)

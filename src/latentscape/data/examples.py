@@ -18,9 +18,10 @@ from latentscape.core.config import Record
 from latentscape.core.errors import ConfigError, UsageError, nearest
 from latentscape.core.random import Key, torch_stream
 from latentscape.data.augment import AugmentConfig
+from latentscape.data.blend import BlendConfig
 from latentscape.data.corpus import Column
 from latentscape.data.masks import MaskConfig, draw_masks
-from latentscape.data.split import Part, PartName
+from latentscape.data.split import Part, PartName, SplitConfig
 
 Batch = tuple[Tensor, dict[str, Tensor]]
 
@@ -32,7 +33,9 @@ class DataConfig(Record):
     """How a corpus is cut into batches.
 
     Attributes:
+        split: how it is divided into parts.
         augment: what is varied in training.
+        blend: what is varied after analysis, for taggers: windows are mixed, and partly hidden.
         pool_seconds: s of sound from which batches are drawn at a time; bounds the memory that training takes.
         slabs: parts of the pool; one is replaced by fresh sound every ``steps_per_slab`` steps.
         steps_per_slab: see above; fewer hear more of the corpus and cost more work.
@@ -43,9 +46,16 @@ class DataConfig(Record):
         binarise: images only: ``none`` leaves grey in [0, 1], ``dynamic`` draws pixels from it in every batch,
             ``static`` draws them once, with seed 0. None is a threshold.
         mask: kinds of mask, of which every item draws one; a model with ``model.conditional`` fills in what they hide.
+        lead_in: samples at the begin of a window that a sequential model is given and not asked for, so that none is
+            without its past, unless the window begins its clip. With ``window.hop`` = ``window.length`` - ``lead_in``
+            every sample of a held-out clip is asked for once.
+        consecutive: windows that follow one another over as many steps, for models that carry a state from window to
+            window (:mod:`latentscape.data.consecutive`).
     """
 
+    split: SplitConfig = SplitConfig()
     augment: AugmentConfig = AugmentConfig()
+    blend: BlendConfig = BlendConfig()
     pool_seconds: float = Field(default=600.0, gt=0)
     slabs: int = Field(default=4, ge=1)
     steps_per_slab: int = Field(default=250, ge=1)
@@ -54,6 +64,8 @@ class DataConfig(Record):
     statistics_seconds: float = Field(default=600.0, gt=0)
     binarise: Binarise = "none"
     mask: tuple[MaskConfig, ...] = ()
+    lead_in: int = Field(default=0, ge=0)
+    consecutive: int = Field(default=1, ge=1)
 
 
 class Examples(ABC):
@@ -62,7 +74,7 @@ class Examples(ABC):
     Attributes:
         event_shape: of one x.
         vocabulary: for each condition its values in the training part, sorted; a label's code is its place there and -1
-            where it is unknown.
+            where it is unknown. Of a mark, which several values may hold of, likewise (:mod:`latentscape.data.marks`).
     """
 
     event_shape: tuple[int, ...]
@@ -131,10 +143,10 @@ class Examples(ABC):
             yield self.masked(x, labels, slice(place, place + len(x)), 0, part)
             place += len(x)
 
-    def draws(self, step: int, size: int, total: int, rank: int, world: int) -> Tensor:
+    def draws(self, step: int, size: int, total: int, rank: int, world: int, purpose: str = "batch") -> Tensor:
         """Return this process's share of ``size`` uniform draws from ``range(total)``."""
         share = rows_of(size, rank, world)
-        return torch.randint(total, (size,), generator=torch_stream(self.seed, "batch", step))[share]
+        return torch.randint(total, (size,), generator=torch_stream(self.seed, purpose, step))[share]
 
 
 def rows_of(size: int, rank: int, world: int) -> slice:

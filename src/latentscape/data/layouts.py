@@ -7,7 +7,9 @@ from pathlib import Path
 from latentscape.core.errors import DataError, StorageError, UsageError
 from latentscape.core.storage import load_json
 from latentscape.data.labels import Labels, missing_files, normal, read_table
+from latentscape.data.magnatagatune import magnatagatune
 from latentscape.data.scan import Listing
+from latentscape.data.spoken import audio_mnist, spoken_digits, vctk
 from latentscape.signal.audio import SUFFIXES
 
 SOL_COLUMNS = {
@@ -23,6 +25,8 @@ SOL_COLUMNS = {
     "Dynamics": "dynamics",
 }
 """Our names for the columns of TinySOL's and OrchideaSOL's tables; the others are dropped."""
+ESC_COLUMNS = {"category": "tag", "fold": "fold", "src_file": "src_file", "take": "take", "esc10": "esc10"}
+"""Those of ESC-50's."""
 
 
 def list_folder(name: str, root: Path, group: tuple[str, ...]) -> Listing:
@@ -112,7 +116,18 @@ def _nsynth(root: Path, files: list[str]) -> tuple[dict[str, Labels], tuple[str,
     return labels, tuple(notes)
 
 
-LAYOUTS: tuple[Layout, ...] = (_metadata, _sol, _nsynth)
+def _esc50(root: Path, files: list[str]) -> tuple[dict[str, Labels], tuple[str, ...]] | None:
+    path = root / "meta" / "esc50.csv"
+    if not path.is_file():
+        return None
+    table = read_table(path, "filename", ESC_COLUMNS)
+    labels = {f"audio/{name}": row for name, row in table.rows.items()}
+    there = set(files)
+    notes = (*table.notes, *missing_files(path.name, labels, there))
+    return {file: row for file, row in labels.items() if file in there}, notes
+
+
+LAYOUTS: tuple[Layout, ...] = (_metadata, _sol, _nsynth, _esc50, magnatagatune, vctk, audio_mnist, spoken_digits)
 
 
 def list_file(name: str, path: Path, group: tuple[str, ...]) -> Listing:

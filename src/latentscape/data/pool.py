@@ -16,7 +16,7 @@ from threading import Lock
 
 import numpy as np
 import torch
-from jaxtyping import Int, Num
+from jaxtyping import Bool, Int, Num
 from torch import Tensor
 
 from latentscape.core.random import numpy_stream
@@ -30,45 +30,71 @@ class Slab:
     Attributes:
         features: contiguous per frame.
         first: the first frame of each stretch.
-        ends: how many windows the stretches up to and with this one have.
+        ends: how many windows the stretches up to and with this one are drawn as.
+        places: where the windows of each stretch may begin.
         rows: the clip of each stretch.
         shifts: semitones by which each stretch was shifted.
+        heard: frames of each stretch that are sound; what follows is padding.
+        begins: whether each stretch is the begin of its clip.
     """
 
     features: Num[Tensor, "t f"]
     first: Int[Tensor, " m"]
     ends: Int[Tensor, " m"]
+    places: Int[Tensor, " m"]
     rows: Int[Tensor, " m"]
     shifts: Tensor
+    heard: Int[Tensor, " m"]
+    begins: Bool[Tensor, " m"]
 
     @classmethod
-    def of(cls, pieces: list[Tensor], rows: list[int], shifts: list[float], length: int) -> "Slab":
-        """Lay out features ``[t, f]`` of stretches, each at least ``length`` frames long."""
-        frames = torch.tensor([len(piece) for piece in pieces])
+    def of(
+        cls,
+        pieces: list[Tensor],
+        rows: list[int],
+        shifts: list[float],
+        heard: list[int],
+        begins: list[bool],
+        length: int,
+        *,
+        even: bool = False,
+    ) -> "Slab":
+        """Lay out features ``[t, f]`` of stretches, each at least ``length`` frames long.
+
+        Every place is as likely as every other; or, with ``even``, stretches of about one window's length are drawn as
+        often as their sound is long, and not almost never.
+        """
+        frames, sound = torch.tensor([len(piece) for piece in pieces]), torch.tensor(heard)
+        places = frames - length + 1
+        drawn = torch.maximum(places, sound.clamp_max(length)) if even else places
         return cls(
             features=torch.cat(pieces),
             first=frames.cumsum(0) - frames,
-            ends=(frames - length + 1).cumsum(0),
+            ends=drawn.cumsum(0),
+            places=places,
             rows=torch.tensor(rows),
             shifts=torch.tensor(shifts),
+            heard=sound,
+            begins=torch.tensor(begins),
         )
 
     @classmethod
     def empty(cls, frame_size: int, dtype: torch.dtype) -> "Slab":
         """Return a slab in which no segment begins."""
         none = torch.zeros(0, dtype=torch.int64)
-        return cls(torch.zeros(0, frame_size, dtype=dtype), none, none, none, torch.zeros(0))
+        return cls(torch.zeros(0, frame_size, dtype=dtype), none, none, none, none, torch.zeros(0), none, none.bool())
 
     @property
     def windows(self) -> int:
-        """How many windows there are, one beginning at every frame that leaves room."""
+        """How many windows there are to draw from."""
         return int(self.ends[-1]) if len(self.ends) else 0
 
     def locate(self, window: Int[Tensor, " b"]) -> tuple[Int[Tensor, " b"], Int[Tensor, " b"]]:
         """Return the stretch that each window lies in, and its first frame."""
         piece = torch.searchsorted(self.ends, window, right=True)
         before = torch.where(piece > 0, self.ends[piece - 1], 0)
-        return piece, self.first[piece] + window - before
+        offset = (window - before) * self.places[piece] // (self.ends[piece] - before)
+        return piece, self.first[piece] + offset
 
 
 @dataclass(frozen=True, eq=False)

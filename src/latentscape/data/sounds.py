@@ -10,13 +10,17 @@ import torch
 from jaxtyping import Num
 from torch import Tensor
 
-from latentscape.core.errors import DataError
+from latentscape.core.errors import ConfigError, DataError
 from latentscape.core.random import Key, numpy_stream
 from latentscape.data.augment import Augmentation, apply, draw
+from latentscape.data.blend import apply_blend, draw_blend
 from latentscape.data.corpus import Clip, SoundCorpus
 from latentscape.data.examples import Batch, Codes, DataConfig, Examples, rows_of, spread
+from latentscape.data.marks import Marks
 from latentscape.data.pool import Pool, Segments, Slab, Tape, cut
+from latentscape.data.present import counted
 from latentscape.data.split import PartName, Split
+from latentscape.models.autoregressive import PRESENT
 from latentscape.registry import Window
 from latentscape.signal.representation import Representation
 
@@ -59,6 +63,8 @@ class SoundExamples(Examples):
         *,
         seed: int,
         conditions: Sequence[str] = (),
+        marks: Sequence[str] = (),
+        present: bool = False,
     ) -> None:
         """Join a corpus and a view of sound.
 
@@ -69,10 +75,13 @@ class SoundExamples(Examples):
             window: how x is cut.
             config: how batches are drawn.
             seed: of all draws.
-            conditions: labels that go with x.
+            conditions: labels that go with x as codes.
+            marks: labels that go with x as weights of their values.
+            present: say in the context which samples count (:mod:`latentscape.data.present`), ``present [b, L]``.
 
         Raises:
-            ConfigError: a condition is no label of the corpus.
+            ConfigError: a condition is no label of the corpus, windows that have conditions are to be mixed, or the
+                lead-in leaves nothing of a window.
             DataError: the sample rates differ, or the representation wants several channels.
         """
         if representation.sample_rate != corpus.sample_rate or representation.channels != 1:
@@ -80,8 +89,14 @@ class SoundExamples(Examples):
             raise DataError(f"the representation takes {arrived}, but the corpus is {corpus.sample_rate} Hz, 1 channel")
         self.corpus, self.split, self.representation, self.window = corpus, split, representation, window
         self.config, self.seed, self.conditions = config, seed, tuple(conditions)
+        self._tells_present = present
+        if config.lead_in >= window.length:
+            raise ConfigError(f"data.lead_in: got {config.lead_in}, expected less than window.length {window.length}")
         self._codes = Codes(corpus.clips.columns, split.parts["train"], conditions)
-        self.vocabulary = self._codes.vocabulary
+        self._marks = Marks(corpus.clips.columns, torch.from_numpy(split.parts["train"].rows), marks)
+        self.vocabulary = self._codes.vocabulary | self._marks.vocabulary
+        if config.blend.mix and conditions:
+            raise ConfigError(f"data.blend.mix: sounds that are told {conditions[0]} can't be mixed, expected 0")
         self.event_shape = window.event_shape(representation.frame_size)
         self._least = window_samples(representation, window)
         rate = corpus.sample_rate
@@ -99,18 +114,41 @@ class SoundExamples(Examples):
     def batch(self, step: int, size: int, *, rank: int = 0, world: int = 1) -> Batch:
         """Return a training batch; see :class:`Examples`."""
         slabs = self._pool.at(step)
+        windows = sum(slab.windows for slab in slabs)
+        rows = rows_of(size, rank, world)
+        x, labels = self._drawn(slabs, self.draws(step, size, windows, rank, world))
+        if not self.config.blend.still:
+            shape = x.shape[1], x.shape[2] if x.ndim == 3 else 1
+            drawn = draw_blend(self.config.blend, rows, shape, self.seed, step)
+            partner = (None, {})
+            if self.config.blend.mix:
+                partner = self._drawn(slabs, self.draws(step, size, windows, rank, world, "partner"))
+            x, labels = apply_blend(drawn, x, labels, *partner)
+        return self.masked(x, labels, rows, self.seed, step)
+
+    def _drawn(self, slabs: list[Slab], drawn: Tensor) -> Batch:
+        """Return windows of a pool by their numbers, with their labels."""
         ends = torch.tensor([slab.windows for slab in slabs]).cumsum(0)
-        drawn = self.draws(step, size, int(ends[-1]), rank, world)
         owner = torch.searchsorted(ends, drawn, right=True)
         x = torch.empty(len(drawn), *self.event_shape, dtype=self.representation.dtype)
         rows, shifts = torch.empty(len(drawn), dtype=torch.int64), torch.empty(len(drawn))
+        offset, heard = torch.empty_like(rows), torch.empty_like(rows)
+        begins = torch.empty(len(drawn), dtype=torch.bool)
         for number, slab in enumerate(slabs):
             place = torch.nonzero(owner == number)[:, 0]
             if len(place):
                 piece, starts = slab.locate(drawn[place] - (ends[number] - slab.windows))
                 x[place] = cut(slab.features, starts, self.window.length)
                 rows[place], shifts[place] = slab.rows[piece], slab.shifts[piece]
-        return self.masked(x, self._labels(rows, shifts), rows_of(size, rank, world), self.seed, step)
+                offset[place] = starts - slab.first[piece]
+                heard[place], begins[place] = slab.heard[piece], slab.begins[piece]
+        return x, self._labels(rows, shifts) | self._present(offset, heard, begins)
+
+    def _present(self, offset: Tensor, heard: Tensor, begins: Tensor) -> dict[str, Tensor]:
+        """Return which samples of windows count, where that is told; see :func:`latentscape.data.present.counted`."""
+        if not self._tells_present:
+            return {}
+        return {PRESENT: counted(offset, heard, begins, self.window.length, self.config.lead_in)}
 
     def _slab(self, number: int) -> Slab:
         """Make a slab of the tape."""
@@ -118,6 +156,8 @@ class SoundExamples(Examples):
         pieces: list[Tensor] = []
         rows: list[int] = []
         shifts: list[float] = []
+        heard: list[int] = []
+        begins: list[bool] = []
         chosen = [(0, one) for one in range(len(segments))] if self._whole else self._tape.stretch(number)
         for epoch, one in chosen:
             row = int(segments.rows[one])
@@ -129,12 +169,15 @@ class SoundExamples(Examples):
             needed = min(max(round(frames * drawn.speed), round(self._least * drawn.speed)), high - low)
             start = min(max(low, start + round(drawn.offset * frames)), high - needed)
             wave = self.corpus.store.read(row, start, needed)[None]
-            pieces.append(self._analyse(apply(drawn, wave, self.corpus.sample_rate)))
+            varied = apply(drawn, wave, self.corpus.sample_rate)
+            pieces.append(self._analyse(varied))
             rows.append(row)
             shifts.append(drawn.pitch)
+            heard.append(min(self.representation.frames(varied.shape[1]), len(pieces[-1])))
+            begins.append(start == low)
         if not pieces:
             return Slab.empty(self.representation.frame_size, self.representation.dtype)
-        return Slab.of(pieces, rows, shifts, self.window.length)
+        return Slab.of(pieces, rows, shifts, heard, begins, self.window.length, even=self._tells_present)
 
     def _labels(self, rows: Tensor, shifts: Tensor) -> dict[str, Tensor]:
         """Return label codes; a shifted sound has the label of the pitch it came to, or none."""
@@ -142,7 +185,11 @@ class SoundExamples(Examples):
         for label in labels:
             if label in PITCH_LABELS and bool(shifts.any()):
                 labels[label] = torch.where(shifts == 0, labels[label], self._shifted(label, labels[label], shifts))
-        return labels
+        return labels | self._marks.of(rows)
+
+    def _known(self, rows: Tensor) -> dict[str, Tensor]:
+        """Return the labels of sounds as they are."""
+        return self._codes.of(rows) | self._marks.of(rows)
 
     def _shifted(self, label: str, codes: Tensor, shifts: Tensor) -> Tensor:
         if label not in ("midi", "pitch") or not self.corpus.clips.columns[label].numeric:
@@ -209,7 +256,12 @@ class SoundExamples(Examples):
         wanted = spread(sum(counts), limit)
         xs: list[Tensor] = []
         rows: list[Tensor] = []
+        places: list[Tensor] = []
         held, done = 0, 0
+
+        def told(row: Tensor, place: Tensor) -> dict[str, Tensor]:
+            return self._known(row) | self._present(place[:, 0], place[:, 1], place[:, 2] > 0)
+
         for clip, count in zip(pieces, counts, strict=True):
             low, high = torch.searchsorted(wanted, torch.tensor([done, done + count])).tolist()
             own = wanted[low:high] - done
@@ -219,15 +271,18 @@ class SoundExamples(Examples):
             features = self.features(clip).T
             xs.append(cut(features, own * self.window.hop, self.window.length))
             rows.append(torch.full((len(own),), clip.row))
+            whole = torch.tensor([[self.representation.frames(clip.frames), int(clip.start == 0)]])
+            places.append(torch.cat([own[:, None] * self.window.hop, whole.expand(len(own), 2)], 1))
             held += len(own)
             if held >= size:
-                x, row = torch.cat(xs), torch.cat(rows)
-                whole = held // size * size
-                for start in range(0, whole, size):
-                    yield x[start : start + size], self._codes.of(row[start : start + size])
-                xs, rows, held = [x[whole:]], [row[whole:]], held - whole
+                x, row, place = torch.cat(xs), torch.cat(rows), torch.cat(places)
+                full = held // size * size
+                for start in range(0, full, size):
+                    some = slice(start, start + size)
+                    yield x[some], told(row[some], place[some])
+                xs, rows, places, held = [x[full:]], [row[full:]], [place[full:]], held - full
         if held:
-            yield torch.cat(xs), self._codes.of(torch.cat(rows))
+            yield torch.cat(xs), told(torch.cat(rows), torch.cat(places))
 
     # ----------------------------------------------------------------------------------------------------------- units
 

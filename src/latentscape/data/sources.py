@@ -17,6 +17,7 @@ from latentscape.data.images import is_images, read_digits, read_images, verify_
 from latentscape.data.layouts import list_file, list_folder
 from latentscape.data.static import read_static
 from latentscape.data.survey import Survey, survey
+from latentscape.data.tags import retag
 
 Kind = Literal["sound", "images"]
 
@@ -94,8 +95,23 @@ NAMED = _named(
         "spoken-digits",
         "sound",
         "the Free Spoken Digit Dataset, 3,000 takes of 6 speakers",
-        "the repository Jakobovski/free-spoken-digit-dataset, as a folder with metadata.csv",
+        "the folder recordings of the repository Jakobovski/free-spoken-digit-dataset, or one with metadata.csv",
         ("spoken-digits", "digits", "free-spoken-digit-dataset/recordings"),
+    ),
+    Named(
+        "audiomnist",
+        "sound",
+        "AudioMNIST: 30,000 spoken digits of 60 speakers, in the first fold of its digit task",
+        "the folder data of the repository soerenab/AudioMNIST",
+        ("AudioMNIST/data", "AudioMNIST", "audiomnist"),
+    ),
+    Named(
+        "vctk",
+        "sound",
+        "VCTK: some 44,000 sentences of 110 speakers, divided by speaker",
+        "the VCTK corpus (CSTR, Edinburgh DataShare) unpacked: wav48 or wav48_silence_trimmed, txt, speaker-info.txt",
+        ("VCTK-Corpus-0.92", "VCTK-Corpus", "vctk", "VCTK"),
+        ("speaker",),
     ),
     Named(
         "tags",
@@ -103,6 +119,20 @@ NAMED = _named(
         "ESC-10, 400 clips in 10 classes",
         "the repository karoldvl/ESC-10, with metadata.csv",
         ("tags",),
+    ),
+    Named(
+        "esc50",
+        "sound",
+        "ESC-50, 2,000 clips in 50 classes, in five folds",
+        "the repository karolpiczak/ESC-50: the folders audio and meta",
+        ("ESC-50", "esc-50", "esc50", "ESC-50-master"),
+    ),
+    Named(
+        "magnatagatune",
+        "sound",
+        "MagnaTagATune: 25,863 clips of 29 s with 188 tags",
+        "the three parts of the mp3 files (City University London) unpacked, annotations_final.csv beside the folders",
+        ("MagnaTagATune", "magnatagatune", "mtat", "MTAT"),
     ),
     Named("clips", "sound", "29 recordings for style transfer", "a folder with metadata.csv", ("clips",)),
     Named(
@@ -249,4 +279,5 @@ def _look_at(
         raise UsageError(f"no folder, file or data set '{name}'{nearest(name, known)}")
     if folder and is_images(path):
         return read_images(path, name)
-    return survey(list_folder(name, path, group) if folder else list_file(name, path, group), options, progress)
+    listing = list_folder(name, path, group) if folder else list_file(name, path, group)
+    return survey(listing if options.tags is None else retag(listing, options.tags), options, progress)

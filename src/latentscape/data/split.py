@@ -12,10 +12,12 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Int
+from pydantic import Field, field_validator
 
-from latentscape.core.errors import DataError
+from latentscape.core.config import Record
+from latentscape.core.errors import ConfigError, DataError, nearest
 from latentscape.core.random import seed_of
-from latentscape.data.corpus import Clip, ImageCorpus, SoundCorpus
+from latentscape.data.corpus import Clip, Column, ImageCorpus, SoundCorpus
 
 PartName = Literal["train", "valid", "test"]
 PARTS: tuple[PartName, ...] = get_args(PartName)
@@ -31,10 +33,37 @@ ALIASES: dict[str, PartName] = {
     "eval": "test",
 }
 """What a ``split`` column may say."""
+RECORDINGS = ("track", "src_file")
+"""Labels that say which recording a clip was cut from."""
 BLOCKS = 10
 """A long recording is cut into this many blocks; one tests and one validates."""
 LEAST_WINDOWS = 5
 """A recording is cut into blocks when each holds at least this many windows."""
+
+
+class SplitConfig(Record):
+    """How a corpus is divided.
+
+    Attributes:
+        fold: the value of the label ``fold`` whose clips are the test part; validation is drawn from the others. For
+            runs over all folds of an official division.
+        by: what no two parts may share, where they are drawn: labels joined by ``+``, or ``file``; ``None`` takes what
+            the source says or its labels suggest.
+        given: whether a column ``split`` is obeyed.
+        test: share of the groups that are drawn for the test.
+        valid: likewise for validation.
+    """
+
+    fold: str | None = None
+    by: str | None = None
+    given: bool = True
+    test: float = Field(0.1, gt=0, lt=1)
+    valid: float = Field(0.1, gt=0, lt=1)
+
+    @field_validator("fold", mode="before")
+    @classmethod
+    def _text(cls, fold: Any) -> Any:
+        return str(fold) if isinstance(fold, int | float) else fold
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +157,12 @@ def restore(manifest: Mapping[str, Any], corpus: SoundCorpus | ImageCorpus) -> S
 
 
 def split_corpus(
-    corpus: SoundCorpus | ImageCorpus, *, seed: int = 0, conditions: Sequence[str] = (), gap: int | None = None
+    corpus: SoundCorpus | ImageCorpus,
+    *,
+    seed: int = 0,
+    conditions: Sequence[str] = (),
+    gap: int | None = None,
+    config: SplitConfig = SplitConfig(),
 ) -> Split:
     """Divide a corpus.
 
@@ -137,19 +171,27 @@ def split_corpus(
         seed: of the draw.
         conditions: labels that the model is given: a speaker that it must know can't be new to it in the test.
         gap: samples left out between blocks of a long recording, one window; ``None`` for one second.
+        config: what is asked for.
+
+    Raises:
+        ConfigError: what is asked for is no label of the corpus, or no value of it.
     """
     images = isinstance(corpus, ImageCorpus)
     frames = np.zeros(len(corpus.images), dtype=np.int64) if images else corpus.clips.frames
     count = len(frames)
-    key = _key(corpus, conditions)
+    key = _key(corpus, conditions) if config.by is None else _asked_key(corpus, config.by)
     groups = group_names(corpus, key)
     notes: list[str] = []
-    given = _given(corpus, count, notes)
+    given = _given(corpus, count, notes) if config.given else None
+    if config.fold is not None:
+        given = _fold(corpus, config.fold)
     if len(set(groups)) < 3 and len(set(group_names(corpus, "file"))) >= 3:
         notes.append(f"there are fewer than 3 groups by {key}, so the split is by file")
         key, groups = "file", group_names(corpus, "file")
     if given is not None:
-        parts = _complete(given, groups, seed, notes)
+        parts = _complete(given, groups, seed, notes, config)
+        if config.fold is not None:
+            return Split(f"fold {config.fold}, {key}", seed, _rows(parts, frames), tuple(notes))
         drawn = {"valid", "test"} - set(given)
         return Split("split column" + (f", {key}" if drawn else ""), seed, _rows(parts, frames), tuple(notes))
     if isinstance(corpus, SoundCorpus) and len(set(groups)) < 3:
@@ -161,7 +203,7 @@ def split_corpus(
             f"{len(set(groups))} group by {key} is too few to split: validation and test hear the training sounds"
         )
         return Split(key, seed, _rows(dict.fromkeys(PARTS, np.arange(count)), frames), tuple(notes))
-    return Split(key, seed, _rows(_draw(np.arange(count), groups, PARTS, seed), frames), tuple(notes))
+    return Split(key, seed, _rows(_draw(np.arange(count), groups, PARTS, seed, config), frames), tuple(notes))
 
 
 def group_names(corpus: SoundCorpus | ImageCorpus, key: str) -> list[str]:
@@ -191,15 +233,40 @@ def _key(corpus: SoundCorpus | ImageCorpus, conditions: Sequence[str]) -> str:
         return "+".join(corpus.group)
     if "instrument" in columns and "midi" in columns:
         return "instrument+midi"
+    for label in RECORDINGS:
+        if label in columns:
+            return label
     if "speaker" in columns and "speaker" not in conditions:
         return "speaker"
     return "utterance" if "speaker" in columns and "utterance" in columns else "file"
 
 
+def _columns(corpus: SoundCorpus | ImageCorpus) -> Mapping[str, Column]:
+    return corpus.columns if isinstance(corpus, ImageCorpus) else corpus.clips.columns
+
+
+def _asked_key(corpus: SoundCorpus | ImageCorpus, key: str) -> str:
+    own = "image" if isinstance(corpus, ImageCorpus) else "file"
+    for label in () if key == own else key.split("+"):
+        if label not in _columns(corpus):
+            raise ConfigError(f"data.split.by: {corpus.name} has no label '{label}'{nearest(label, _columns(corpus))}")
+    return key
+
+
+def _fold(corpus: SoundCorpus | ImageCorpus, fold: str) -> list[PartName | None]:
+    """Return the test part of a fold, the rest as training."""
+    column = _columns(corpus).get("fold")
+    if column is None:
+        raise ConfigError(f"data.split.fold: {corpus.name} has no label 'fold'")
+    if fold not in column.values:
+        raise ConfigError(f"data.split.fold: got '{fold}'{nearest(fold, column.values)}")
+    texts = (column.text(row) for row in range(len(column.codes)))
+    return [None if text is None else "test" if text == fold else "train" for text in texts]
+
+
 def _given(corpus: SoundCorpus | ImageCorpus, count: int, notes: list[str]) -> list[PartName | None] | None:
     """Return what the column ``split`` says of each row, or ``None`` where it says nothing useful."""
-    columns = corpus.columns if isinstance(corpus, ImageCorpus) else corpus.clips.columns
-    column = columns.get("split")
+    column = _columns(corpus).get("split")
     if column is None:
         return None
     known = {ALIASES.get(value.lower()) for value in column.values} - {None}
@@ -216,7 +283,7 @@ def _given(corpus: SoundCorpus | ImageCorpus, count: int, notes: list[str]) -> l
 
 
 def _complete(
-    given: Sequence[PartName | None], groups: Sequence[str], seed: int, notes: list[str]
+    given: Sequence[PartName | None], groups: Sequence[str], seed: int, notes: list[str], config: SplitConfig
 ) -> dict[PartName, np.ndarray]:
     """Take the parts that a column names, and draw the missing ones from its training part."""
     rows = {name: np.flatnonzero(np.array([one == name for one in given])) for name in PARTS}
@@ -227,17 +294,21 @@ def _complete(
     if len({groups[row] for row in train.tolist()}) < len(missing) + 1:
         notes.append(f"the training part has too few groups to draw {' and '.join(missing)} from; they hear its sounds")
         return rows | dict.fromkeys(missing, train)
-    return rows | _draw(train, groups, ("train", *missing), seed)
+    return rows | _draw(train, groups, ("train", *missing), seed, config)
 
 
-def _draw(rows: np.ndarray, groups: Sequence[str], names: Sequence[PartName], seed: int) -> dict[PartName, np.ndarray]:
-    """Deal out rows by group: a tenth of the groups to each part but the first, which gets the rest."""
+def _draw(
+    rows: np.ndarray, groups: Sequence[str], names: Sequence[PartName], seed: int, config: SplitConfig
+) -> dict[PartName, np.ndarray]:
+    """Deal out rows by group: its share of the groups to each part but the first, which gets the rest."""
     order = sorted({groups[row] for row in rows.tolist()}, key=lambda group: (seed_of(seed, "split", group), group))
-    tenth = max(1, round(len(order) / 10))
-    owner: dict[str, PartName] = {}
-    for place, group in enumerate(order):
-        turn = place // tenth
-        owner[group] = tuple(reversed(names))[turn] if turn < len(names) - 1 else names[0]
+    shares: dict[PartName, float] = {"test": config.test, "valid": config.valid}
+    owner: dict[str, PartName] = dict.fromkeys(order, names[0])
+    first = 0
+    for name in reversed(names[1:]):
+        count = max(1, round(shares[name] * len(order)))
+        owner |= dict.fromkeys(order[first : first + count], name)
+        first += count
     return {
         name: np.array([row for row in rows.tolist() if owner[groups[row]] == name], dtype=np.int64) for name in names
     }

@@ -1,1 +1,1 @@
-"""Operations on a given sound: what is missing in it is found and filled in."""
+"""Operations on given sounds: what is missing is found and filled in, what is there is refined or restyled."""

@@ -5,11 +5,13 @@ from typing import Any
 
 from latentscape.experiment.card import Card, card
 from latentscape.experiment.config import RunConfig, resolve
-from latentscape.experiment.evaluate import Figures, evaluate, evaluate_paths
+from latentscape.experiment.evaluate import evaluate, evaluate_paths
 from latentscape.experiment.examine import examine
+from latentscape.experiment.figures import Figures
 from latentscape.experiment.finish import Summary, finish
 from latentscape.experiment.run import Request, Say, train_run
 from latentscape.experiment.second_stage import second_stage
+from latentscape.experiment.use import use_of_latents
 
 __all__ = [
     "Card",
@@ -25,6 +27,7 @@ __all__ = [
     "run_experiment",
     "second_stage",
     "train",
+    "use_of_latents",
 ]
 
 

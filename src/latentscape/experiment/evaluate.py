@@ -10,7 +10,6 @@ Both reconstructions are kept above the representation's floor, which both know.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -18,19 +17,22 @@ import torch
 from torch import Tensor
 
 from latentscape.core.errors import UsageError
-from latentscape.data.corpus import Clip
+from latentscape.data.corpus import Clip, ImageCorpus, SoundCorpus
 from latentscape.data.examples import Examples
 from latentscape.data.sounds import SoundExamples
 from latentscape.data.sources import open_source
 from latentscape.data.split import PARTS, PartName, undivided
 from latentscape.experiment.config import fit_to
 from latentscape.experiment.factors import factor_figures
-from latentscape.experiment.run import build_examples, open_run
+from latentscape.experiment.figures import Figures
+from latentscape.experiment.run import Prepared, build_examples, open_run
+from latentscape.experiment.tagging import part_figures, tag_figures
+from latentscape.experiment.use import sequential_figures
 from latentscape.experiment.waves import measure_waves
 from latentscape.geometry.paths import load_path
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.journeys import survey
-from latentscape.instrument.loading import load_waves
+from latentscape.instrument.loading import is_listener, load_listener, load_waves
 from latentscape.instrument.reference import PAIRS
 from latentscape.instrument.survey import Survey
 from latentscape.measure.latent import examine, negative_log_likelihood
@@ -48,23 +50,6 @@ SOUND_SECONDS = 10.0
 """A longer clip is sent through the model in stretches of this length, so that memory does not grow with it."""
 
 
-@dataclass(frozen=True)
-class Figures:
-    """Named numbers with units, and what they are of."""
-
-    about: str
-    numbers: dict[str, Number]
-
-    def lines(self) -> list[str]:
-        """Return a line a number."""
-        return [self.about, *(f"  {name:24} {number}" for name, number in self.numbers.items())]
-
-    def to_json(self) -> dict[str, object]:
-        """Return plain data."""
-        numbers = {name: {"value": n.value, "unit": n.unit} for name, n in self.numbers.items()}
-        return {"about": self.about, "numbers": numbers}
-
-
 def evaluate(
     run: Path, source: str | None = None, *, part: str = "test", samples: int = 0, device: str = "auto"
 ) -> Figures:
@@ -80,16 +65,14 @@ def evaluate(
     if part not in PARTS:
         raise UsageError(f"--part got '{part}', expected one of {', '.join(PARTS)}")
     chosen_part = cast("PartName", part)
+    if is_listener(run):
+        return _evaluate_tagger(run, source, chosen_part, samples, device)
     waves = load_waves(run, device)
     instrument = None if waves is not None else Instrument.load(run, device)
     prepared = open_run(run, units=False)
     heard = prepared.examples
     if source is not None:
-        options = prepared.config.source.model_copy(
-            update={"sample_rate": getattr(prepared.corpus, "sample_rate", None)}
-        )
-        corpus = open_source(source, options)
-        fit_to(prepared.config, corpus)  # refuses images where the run is of sounds, and the reverse
+        corpus = _other(source, prepared)
         # labels of another corpus have other codes, so they count as unknown
         heard, chosen_part = build_examples(prepared.config, corpus, undivided(corpus)), "test"
         if heard.event_shape != prepared.examples.event_shape:
@@ -105,6 +88,29 @@ def evaluate(
             numbers |= factor_figures(instrument.chart)
         items = heard.count(chosen_part)
     return Figures(f"{run.name}, {source or part + ' part'} ({items} items):", numbers)
+
+
+def _other(source: str, prepared: Prepared) -> SoundCorpus | ImageCorpus:
+    """Open another source as a run's own is read.
+
+    Raises:
+        ConfigError: it holds images where the run is of sounds, or the reverse.
+    """
+    rate = getattr(prepared.corpus, "sample_rate", None)
+    corpus = open_source(source, prepared.config.source.model_copy(update={"sample_rate": rate}))
+    fit_to(prepared.config, corpus)
+    return corpus
+
+
+def _evaluate_tagger(run: Path, source: str | None, part: PartName, samples: int, device: str) -> Figures:
+    if samples:
+        raise UsageError(f"--samples is of models with latents, and {run} holds a tagger")
+    listener, prepared = load_listener(run, device), open_run(run, units=False)
+    if source is None:
+        return part_figures(listener, prepared, part, f"{run.name}, {part} part")
+    corpus = _other(source, prepared)
+    assert isinstance(corpus, SoundCorpus)
+    return tag_figures(listener, corpus, undivided(corpus).clips(corpus, "test"), f"{run.name}, {source}", {})
 
 
 def evaluate_paths(
@@ -154,11 +160,14 @@ def measure(
 ) -> dict[str, Number]:
     """Return all numbers of an instrument on a part of some examples; at most so many ``clips`` are synthesised."""
     model = instrument.model
-    numbers = examine(model, moved(examples.held(part, BATCH, 50_000), instrument.device)).numbers()
+    if model.sequential:
+        numbers = sequential_figures(instrument, examples, part)
+    else:
+        numbers = examine(model, moved(examples.held(part, BATCH, 50_000), instrument.device)).numbers()
     if samples:
         held = moved(examples.held(part, 200, LIKELIHOOD_ITEMS), instrument.device)
-        numbers |= negative_log_likelihood(model, held, samples)
-    if isinstance(examples, SoundExamples):
+        numbers |= negative_log_likelihood(model, held, samples, chunk=min(2000, model.rows))
+    if isinstance(examples, SoundExamples) and not model.sequential:
         baseline = linear_baseline(model, train, (x for x, _ in examples.held(part, BATCH, BATCH)))
         numbers |= sound_figures(instrument, examples, part, baseline, clips)
     return numbers

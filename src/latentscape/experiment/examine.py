@@ -28,7 +28,8 @@ class Report:
         title = load_recipe(self.recipe).title
         source = self.examination.source
         quoted = quote(f"./{source}" if source.startswith("-") else source)
-        advice = [f"recipe: {self.recipe}, {title}", f"next: latentscape train {quoted} --run runs/mine"]
+        command = f"latentscape train {quoted} --run runs/mine"
+        advice = [f"recipe: {self.recipe}, {title}", f"before a long run: {command} --check", f"next: {command}"]
         return [*self.examination.lines(), *advice]
 
     def to_json(self) -> dict[str, Any]:

@@ -1,22 +1,29 @@
 """After training: the latent map and its axes, the figures, the verdict, sounds to hear, and the page of it all."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from latentscape.core.storage import save_json
+from latentscape.data.examples import Batch, Examples
 from latentscape.data.sounds import SoundExamples
-from latentscape.experiment.evaluate import Figures, measure, moved
+from latentscape.experiment.evaluate import measure, moved
 from latentscape.experiment.factors import factor_figures
+from latentscape.experiment.figures import Figures
 from latentscape.experiment.layers import layer_sections
 from latentscape.experiment.run import Prepared, Say, open_run
 from latentscape.experiment.second_stage import forget_stages
 from latentscape.experiment.showcase import chart_of, compose, image_sections, sound_sections
+from latentscape.experiment.tagging import part_figures
+from latentscape.experiment.tagging import show as show_tags
+from latentscape.experiment.use import some, use_of_labels, words_on_labels
 from latentscape.experiment.waves import measure_waves, show
 from latentscape.instrument.axes import name_axes
 from latentscape.instrument.instrument import Instrument
-from latentscape.instrument.loading import load_waves
+from latentscape.instrument.loading import is_listener, load_listener, load_waves
 from latentscape.instrument.waves import Waves
 from latentscape.measure.latent import Examination, examine
+from latentscape.models.model import LatentModel
 from latentscape.report.page import write_page
 from latentscape.train.loop import Outcome
 from latentscape.train.verdict import Verdict, judge
@@ -72,10 +79,14 @@ def finish(run: Path, outcome: Outcome, say: Say, device: str = "auto") -> Summa
         say("measuring")
         if (waves := load_waves(run, device)) is not None:
             return _finish_waves(run, waves, prepared, outcome, say)
+        if is_listener(run):
+            return _finish_tagger(run, prepared, outcome, device)
         instrument = Instrument.load(run, device)
-        unseen = examine(instrument.model, moved(examples.held("test", 1024, ITEMS), instrument.device))
+        unseen = examine(instrument.model, moved(_items(instrument.model, examples), instrument.device))
         verdict = judge_run(prepared, outcome, unseen)
-        numbers = measure(instrument, examples, "test", train=examples, clips=FIGURE_CLIPS)
+        labels = use_of_labels(instrument.model, examples, "test", instrument.device)
+        verdict = replace(verdict, notes=words_on_labels(labels))
+        numbers = measure(instrument, examples, "test", train=examples, clips=FIGURE_CLIPS) | labels
         say("drawing the map and naming its axes")
         chart, codes = chart_of(instrument, examples)
         chart.save(run)
@@ -94,14 +105,30 @@ def finish(run: Path, outcome: Outcome, say: Say, device: str = "auto") -> Summa
     return Summary(run, outcome, verdict, figures)
 
 
+def _items(model: LatentModel, examples: Examples) -> Iterator[Batch]:
+    """Yield test items: all, of a model that is cheap to ask."""
+    return some(model, examples, "test") if model.sequential else examples.held("test", model.rows, ITEMS)
+
+
 def _finish_waves(run: Path, waves: Waves, prepared: Prepared, outcome: Outcome, say: Say) -> Summary:
     """Measure and judge a run without a latent space, and write its sounds and page."""
-    verdict = judge_run(prepared, outcome)
-    numbers = measure_waves(waves, prepared.examples, "test", prepared.examples)
+    labels = use_of_labels(waves.model, prepared.examples, "test", waves.device)
+    verdict = replace(judge_run(prepared, outcome), notes=words_on_labels(labels))
+    numbers = measure_waves(waves, prepared.examples, "test", prepared.examples) | labels
     figures = Figures(f"{run.name}, test part ({prepared.examples.count('test')} items):", numbers)
     save_json(run / "verdict.json", {"lines": verdict.lines(), "figures": figures.to_json()})
     say("making sounds and the page")
     show(run, waves, prepared, outcome, verdict, numbers)
+    return Summary(run, outcome, verdict, figures)
+
+
+def _finish_tagger(run: Path, prepared: Prepared, outcome: Outcome, device: str) -> Summary:
+    """Measure and judge a tagger, and write its page."""
+    listener = load_listener(run, device)
+    verdict = judge_run(prepared, outcome)
+    figures = part_figures(listener, prepared, "test", f"{run.name}, test part")
+    save_json(run / "verdict.json", {"lines": verdict.lines(), "figures": figures.to_json()})
+    show_tags(run, listener, outcome, verdict, figures)
     return Summary(run, outcome, verdict, figures)
 
 

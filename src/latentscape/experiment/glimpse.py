@@ -28,6 +28,8 @@ def glimpses(examples: Examples) -> Callable[[Moment], None]:
         calls += 1
         if moment.board is None or calls % EVERY or not isinstance(moment.model, LatentModel):
             return
+        if moment.model.sequential:  # a draw takes longer than many steps
+            return
         if isinstance(examples, SoundExamples):
             image = _sound(moment, examples)
         else:

@@ -22,6 +22,7 @@ from latentscape.core.config import merge, parse
 from latentscape.core.errors import ConfigError, StorageError, UsageError
 from latentscape.core.random import seeded
 from latentscape.core.storage import load_object, save_json
+from latentscape.data.consecutive import Consecutive
 from latentscape.data.corpus import ImageCorpus, SoundCorpus
 from latentscape.data.examples import Batch, Examples
 from latentscape.data.images import ImageExamples
@@ -34,9 +35,10 @@ from latentscape.experiment.glimpse import glimpses
 from latentscape.experiment.progress import decoding
 from latentscape.instrument.instrument import FORMAT
 from latentscape.measure.layers import diagnose
+from latentscape.models.memory import Memory
 from latentscape.models.model import LatentModel, Model, Objective, Step
 from latentscape.recipes import Recipe
-from latentscape.registry import build_model, build_objective, build_representation
+from latentscape.registry import build_model, build_objective, build_representation, counts_present
 from latentscape.train.checkpoint import Checkpoints
 from latentscape.train.config import continued
 from latentscape.train.loop import Outcome, fit
@@ -96,14 +98,33 @@ class Prepared:
 
 
 def build_examples(
-    config: RunConfig, corpus: SoundCorpus | ImageCorpus, split: Split, conditions: Sequence[str] = ()
+    config: RunConfig,
+    corpus: SoundCorpus | ImageCorpus,
+    split: Split,
+    conditions: Sequence[str] = (),
+    marks: Sequence[str] = (),
 ) -> Examples:
-    """Return what training and evaluation see of a corpus."""
+    """Return what training and evaluation see of a corpus.
+
+    Raises:
+        ConfigError: a tagger of images, which there is none of.
+    """
     seed = config.train.seed
     if isinstance(corpus, ImageCorpus):
+        if marks:
+            raise ConfigError(f"model: a tagger listens to sounds, but {corpus.name} holds images")
         return ImageExamples(corpus, split, config.data, seed=seed, conditions=conditions)
     representation = build_representation(config.representation)
-    return SoundExamples(corpus, split, representation, config.window, config.data, seed=seed, conditions=conditions)
+    told = {"conditions": conditions, "marks": marks, "present": counts_present(config.model)}
+    parts, window = config.data.consecutive, config.window
+    stretch = window.model_copy(update={"length": parts * window.length, "hop": parts * window.hop})
+    examples = SoundExamples(corpus, split, representation, stretch, config.data, seed=seed, **told)
+    return examples if parts == 1 else Consecutive(examples, parts)
+
+
+def told_of(config: RunConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the labels that go with x as codes, and those that go with it as weights of their values."""
+    return getattr(config.model, "condition", ()), getattr(config.model, "marks", ())
 
 
 def join(config: RunConfig, corpus: SoundCorpus | ImageCorpus, split: Split, *, units: bool = True) -> Prepared:
@@ -125,11 +146,20 @@ def join(config: RunConfig, corpus: SoundCorpus | ImageCorpus, split: Split, *, 
             f"data.mask: got {len(config.data.mask)} kinds of mask for a model that fills in "
             f"{'nothing' if config.data.mask else 'what they hide'}; set model.conditional and data.mask together"
         )
-    examples = build_examples(config, corpus, split, getattr(config.model, "condition", ()))
+    if config.data.lead_in and not counts_present(config.model):
+        raise ConfigError(
+            f"data.lead_in: got {config.data.lead_in} for a model '{config.model.kind}', which needs none"
+        )
+    examples = build_examples(config, corpus, split, *told_of(config))
     vocabulary = {name: len(values) for name, values in examples.vocabulary.items()}
     with seeded(seed, "weights"):
         model = build_model(config.model, examples.event_shape, vocabulary, examples.units() if units else None)
         objective = build_objective(config.objective, model)
+    if config.data.consecutive > 1 and not model.carries:
+        raise ConfigError(
+            f"data.consecutive: got {config.data.consecutive}, but model {config.model.kind} carries nothing from "
+            "window to window, expected 1"
+        )
     model.check(*examples.batch(0, config.train.batch_size))
     if model.wants:
         model.prime(examples.batch(0, max(config.train.batch_size, model.wants))[0])
@@ -182,18 +212,21 @@ def validation(
     if len(held) > 1 and len(held[-1][0]) < batch_size:  # a rest of one item has no maximum mean discrepancy
         held.pop()
 
-    several = isinstance(model, LatentModel) and len(model.latent_shapes) > 1
+    several = isinstance(model, LatentModel) and len(model.latent_shapes) > 1 and not model.sequential
     sides = [list(examples.held(part, batch_size, LAYER_ITEMS)) for part in ("train", "valid")] if several else []
 
     @torch.no_grad()
     def validate(model: Model) -> dict[str, float]:
         device = next(model.parameters()).device
         sums: dict[str, float] = {}
-        total = 0
+        total, memory = 0, Memory()
         for index, (x, context) in enumerate(held):
             x, context = x.to(device), {name: value.to(device) for name, value in context.items()}
+            context = memory.recall(context)
             with seeded("validate", index, device=device):
-                loss = objective(model, model.terms(x, context), x, context, LATE)
+                terms = model.terms(x, context)
+                loss = objective(model, terms, x, context, LATE)
+            memory.keep(terms.after)
             total += len(x)
             for name, value in {"loss": loss.total, **loss.log}.items():
                 sums[name] = sums.get(name, 0.0) + float(value) * len(x)
@@ -248,7 +281,7 @@ def train_run(request: Request, say: Say) -> Outcome:
         prepared = _resumed(request)
     else:
         _require_free(run, request.overwrite)
-        prepared = _prepare(request, say)
+        prepared = prepare(request, say)
         if run.exists():
             say(f"kept the old run as {_move_aside(run)}")
         _lay_down(run, request, prepared)
@@ -261,7 +294,12 @@ def train_run(request: Request, say: Say) -> Outcome:
     return outcome
 
 
-def _prepare(request: Request, say: Say) -> Prepared:
+def prepare(request: Request, say: Say) -> Prepared:
+    """Open and join all that a request asks for; nothing is written.
+
+    Raises:
+        LatentscapeError: what the request or the data are wrong about.
+    """
     options = asked_source(request.sets, request.changes())
     if request.recipe is not None:  # which may say how the source is read; a misspelt key does not wait for that
         options = resolve(request.recipe, request.sets, request.changes()).source
@@ -278,7 +316,8 @@ def _prepare(request: Request, say: Say) -> Prepared:
         say(f"{len(corpus.clips)} clips, {corpus.seconds / 60:.1f} min at {corpus.sample_rate} Hz")
         if corpus.left_out:
             say(f"{len(corpus.left_out)} files are left out; `latentscape doctor {request.source}` says why")
-    split = split_corpus(corpus, seed=SPLIT_SEED, conditions=getattr(config.model, "condition", ()), gap=gap)
+    conditions, marks = told_of(config)
+    split = split_corpus(corpus, seed=SPLIT_SEED, conditions=(*conditions, *marks), gap=gap, config=config.data.split)
     for note in split.notes:
         say(note)
     return join(config, corpus, split)

@@ -6,12 +6,12 @@ from pathlib import Path
 from latentscape import __version__
 from latentscape.core.storage import load_json
 from latentscape.data.examples import Examples
-from latentscape.data.sounds import SoundExamples
 from latentscape.data.split import PartName
 from latentscape.experiment.run import Prepared
 from latentscape.instrument.waves import Waves
 from latentscape.measure.measure import Number
 from latentscape.measure.waves import unigram, wave_likelihood
+from latentscape.models.autoregressive import PRESENT
 from latentscape.report.items import Commands, Item, Page, Section, Sound, Table, Text
 from latentscape.report.page import write_page
 from latentscape.signal import audio
@@ -35,7 +35,8 @@ def measure_waves(waves: Waves, examples: Examples, part: PartName, train: Examp
     levels = waves.model.conditional.net.levels
     if levels:
         codes = (
-            (x for x, _ in source.held(name, BATCH, WINDOWS)) for source, name in ((train, "train"), (examples, part))
+            (x[:, 0][context[PRESENT] > 0] for x, context in source.held(name, BATCH, WINDOWS))
+            for source, name in ((train, "train"), (examples, part))
         )
         numbers |= unigram(*codes, levels)  # type: ignore[misc]
     return numbers
@@ -62,7 +63,6 @@ def show(
     run: Path, waves: Waves, prepared: Prepared, outcome: Outcome, verdict: Verdict, numbers: dict[str, Number]
 ) -> None:
     """Write sounds and the page of a run."""
-    assert isinstance(prepared.examples, SoundExamples)
     rate = waves.representation.sample_rate
     wanted = to_make(waves.vocabulary)
     made = waves.sample(len(wanted), SECONDS, labels=[told.labels for told in wanted])
@@ -73,13 +73,13 @@ def show(
         sounds.append(Sound(told.title, wave.numpy(), rate, "", f"sounds/{stem}.wav"))
     facts = load_json(run / "run.json")
     rows = tuple((name, f"{number.value:.4g}", number.unit) for name, number in numbers.items())
-    milliseconds = 1000 * waves.model.receptive_field / rate
+    reach = waves.model.receptive_field
     page = Page(
         title=run.name,
         lead=f"A model of the wave of {facts['source'].rstrip('/').rpartition('/')[2]}, recipe {facts['recipe']}.",
         facts=(
             (f"{numbers['bits_per_sample'].value:.3f}", "bits a sample, test part"),
-            (f"{milliseconds:.0f} ms", "of the past are heard"),
+            ("all" if reach is None else f"{1000 * reach / rate:.0f} ms", "of the past is heard"),
             (f"{outcome.step:,}", "training steps"),
         ),
         sections=(

@@ -29,9 +29,12 @@ _FRAMES = 6
 
 
 def described(instrument: "Instrument", z: Float[Tensor, "n d"]) -> dict[str, Float[np.ndarray, " n"]]:
-    """Return the descriptors of decoded points by name, NaN where one is not defined; none for images."""
+    """Return the descriptors of decoded points by name, NaN where one is not defined.
+
+    None for images, and none where a point is decoded by drawing: a draw is dear, and not the point's alone.
+    """
     representation = instrument.representation
-    if representation is None:
+    if representation is None or instrument.model.sequential:
         return {}
     rows = max(1, min(_ROWS, (1 << 21) // max(1, int(np.prod(instrument.model.event_shape)))))
     found: list[dict[str, np.ndarray]] = []

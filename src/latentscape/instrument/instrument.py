@@ -311,7 +311,7 @@ class Instrument:
         if self.representation is None:
             return self.decode(z, labels)
         waves = torch.stack([self.render(row[None], seconds, quality=quality, labels=labels) for row in z])
-        return waves * _fades(waves.shape[-1], round(FADE_SECONDS * self.representation.sample_rate))
+        return waves * fades(waves.shape[-1], round(FADE_SECONDS * self.representation.sample_rate))
 
     def morph(
         self,
@@ -483,7 +483,7 @@ class Instrument:
         return tuple(part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True))
 
 
-def _fades(samples: int, fade: int) -> Tensor:
+def fades(samples: int, fade: int) -> Tensor:
     """Return a gain ``[samples]`` that rises from 0 and falls to it by half cosines over ``fade`` samples."""
     place = torch.arange(samples, dtype=torch.float32)
     edge = torch.minimum(place, samples - 1 - place) / max(1, min(fade, samples // 2))

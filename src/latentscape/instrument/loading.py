@@ -23,10 +23,10 @@ from latentscape.instrument.map import LatentMap
 from latentscape.instrument.streamed import Streamed
 from latentscape.instrument.tagging import Listener
 from latentscape.instrument.waves import Waves
-from latentscape.models.autoregressive import Autoregressive, AutoregressiveConfig
+from latentscape.models.autoregressive import Autoregressive
 from latentscape.models.model import LatentModel, Model
 from latentscape.models.tagger import Tagger, TaggerConfig
-from latentscape.registry import SpaceConfig, Window, build_model, build_representation
+from latentscape.registry import SpaceConfig, Window, build_model, build_representation, makes_waves
 from latentscape.signal.representation import Representation
 
 
@@ -84,7 +84,7 @@ def load_waves(run: File | str, device: str = "auto") -> Waves | None:
         StorageError: as :func:`load`.
     """
     run = File(run)
-    if (run / "config.json").exists() and _kind(run) != AutoregressiveConfig().kind:
+    if (run / "config.json").exists() and not makes_waves(_kind(run)):
         return None
     opened = _open(run, device)
     assert isinstance(opened.model, Autoregressive)

@@ -86,7 +86,10 @@ def examine(model: LatentModel, batches: Batches, *, seed: int = 0) -> Examinati
             with seeded("examine", seed, index, device=x.device):
                 terms = model.terms(x, context)
             code = model.encode(x, context)
-            error = (point(model.decode(code, context)) - x).flatten(1).square().mean(1)
+            if model.sequential:  # there is no mean to compare with x
+                error = x.new_full((len(x),), math.nan, dtype=torch.float64)
+            else:
+                error = (point(model.decode(code, context)) - x).flatten(1).square().mean(1)
             means = torch.cat([z.flatten(1) for z in code], 1)
             rates = torch.cat([dimension_rate(layer) for layer in terms.layers], 1)
             row = (terms.distortion[0], torch.stack([rate[0] for rate in terms.rate]).sum(0), error, means, rates)

@@ -3,7 +3,8 @@ r"""Likelihood of waves: what a sample costs under a model without latents.
 Letters: x windows ``[b, 1, n]``, m present samples, K levels.
 
 * bits a sample: :math:`-\sum \log_2 p(x_t \mid x_{<t}, c) / m`, over all windows; a window begins without a past, so
-  that its first samples cost more: it is an upper bound of what whole sounds cost, the closer the longer the window
+  that its first samples cost more: it is an upper bound of what whole sounds cost, the closer the longer the window.
+  One that follows on another begins with the state which that left, where a model carries one
 * unigram bits: the same of the law that takes every sample for itself, :math:`p(x_t) = (n_{x_t} + 1) / (n + K)`, counts
   of training windows: what any model of time must be below
 """
@@ -19,6 +20,7 @@ from latentscape.dist.conditional import Context
 from latentscape.measure.measure import Number
 from latentscape.models.autoregressive import PRESENT, Autoregressive
 from latentscape.models.bounds import evaluating
+from latentscape.models.memory import Memory
 
 Batches = Iterable[tuple[Tensor, Context]]
 
@@ -31,15 +33,18 @@ def wave_likelihood(model: Autoregressive, batches: Batches) -> dict[str, Number
     """
     costs: list[Tensor] = []
     counts: list[Tensor] = []
+    memory = Memory()
     with evaluating(model):
         for x, context in batches:
-            costs.append(model.terms(x, context).distortion[0].double().cpu())
+            terms = model.terms(x, memory.recall(context))
+            memory.keep(terms.after)
+            costs.append(terms.distortion[0].double().cpu())
             present = context.get(PRESENT)
             counts.append(torch.full((len(x),), float(x[0].numel())) if present is None else present.sum(1).cpu())
     if not costs:
         raise DataError("wave_likelihood got no batches, expected at least one window")
     cost, count = torch.cat(costs), torch.cat(counts).double()
-    bits = cost / math.log(2) / count.clamp_min(1)
+    bits = (cost / math.log(2) / count)[count > 0]
     error = float(bits.std() / len(bits) ** 0.5) if len(bits) > 1 else 0.0
     return {
         "distortion": Number(float(cost.mean()), "nats"),

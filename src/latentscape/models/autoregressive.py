@@ -19,7 +19,7 @@ by n ln 2.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -39,7 +39,7 @@ from latentscape.models.autoencoder import full_precision
 from latentscape.models.labels import Labels
 from latentscape.models.model import Model, Terms
 from latentscape.nets.wavenet import WaveNet, WaveNetConfig
-from latentscape.nets.wavenet_sampler import Heard, Manner, Output, Sampler, Storage
+from latentscape.nets.wavenet_sampler import Heard, Manner, Output, Sampler, Sampling, Storage, uniforms
 
 SampleLaw = Annotated[CategoricalConfig | LogisticMixtureConfig | GaussianConfig, Field(discriminator="kind")]
 PRESENT, VECTOR, SERIES = "present", "vector", "series"
@@ -53,13 +53,28 @@ class SeriesConfig(Record):
     hop: int = Field(ge=1)
 
 
-class AutoregressiveConfig(Record):
-    """What :class:`Autoregressive` is made of.
+class WaveLawConfig(Record):
+    """A WaveNet and the law of a sample.
 
     Attributes:
         net: sizes of the WaveNet.
         likelihood: law of a sample; a ``gaussian`` must have ``scale: element``.
         reads: whether the net sees codes through a table, or as values on a line.
+        past_dropout: share of the past samples that training hides from the net, each for itself, so that it leans on
+            what it is told.
+    """
+
+    kind: Literal["wavenet"] = "wavenet"
+    net: WaveNetConfig = WaveNetConfig()
+    likelihood: SampleLaw = CategoricalConfig()
+    reads: Literal["codes", "values"] = "codes"
+    past_dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class AutoregressiveConfig(WaveLawConfig):
+    """What :class:`Autoregressive` is made of.
+
+    Attributes:
         condition: names of the labels that it is told.
         embedding: width of each label's embedding.
         vector: width of a vector that it is told; 0 for none.
@@ -67,10 +82,6 @@ class AutoregressiveConfig(Record):
         condition_dropout: share of the training rows from which all conditions are withheld.
     """
 
-    kind: Literal["wavenet"] = "wavenet"
-    net: WaveNetConfig = WaveNetConfig()
-    likelihood: SampleLaw = CategoricalConfig()
-    reads: Literal["codes", "values"] = "codes"
     condition: tuple[str, ...] = ()
     embedding: int = Field(16, ge=1)
     vector: int = Field(0, ge=0)
@@ -87,8 +98,12 @@ class WaveLaw(Distribution):
         rows: b.
         n: samples.
         present: ``[b, n]``, or ``None``: all.
+
+    Attributes:
+        after: the state that the last values read left, of a network that carries one.
     """
 
+    after: Mapping[str, Tensor] = {}
     arg_constraints: dict[str, Any] = {}
 
     def __init__(self, net: "WaveNetConditional", heard: Heard, rows: int, n: int, present: Tensor | None) -> None:
@@ -107,7 +122,8 @@ class WaveLaw(Distribution):
 
     def raw(self, value: Tensor) -> Float[Tensor, "b n o"]:
         """Return the raw parameters of every sample's law, given those before it."""
-        return full_precision(self.net.net(self.net.read(value)[:, 0], self.heard.told, self.heard.series))
+        past = self.net.forget(self.net.read(value)[:, 0])
+        return full_precision(self.net.net(past, self.heard.told, self.heard.series))
 
     def log_probs(self, value: Tensor) -> Float[Tensor, "b n"]:
         """Return the log-density of every sample given those before it, nats; 0 where nothing is present."""
@@ -161,16 +177,22 @@ class WaveNetConditional(Conditional[Tensor | None]):
         if config.reads == "codes" and not self.output.levels:
             raise ConfigError("model.reads: got 'codes' for a gaussian likelihood, expected 'values'")
         self.labels = Labels(config.condition, vocabulary, config.embedding)
-        told = self.labels.width + config.vector + given
-        series = config.series
-        self.net = WaveNet(
-            config.net,
-            self.likelihood.channels,
-            self.output.levels if config.reads == "codes" else 0,
-            told,
-            series.channels if series else 0,
-            series.hop if series else 1,
-        )
+        self.net = self.build(self.output.levels if config.reads == "codes" else 0)
+
+    def build(self, levels: int) -> Any:
+        """Return the network that reads ``levels`` codes, or values (0)."""
+        config, series = self.config, self.config.series
+        heard = (series.channels, series.hop) if series else (0, 1)
+        return WaveNet(config.net, self.likelihood.channels, levels, self.told, *heard)
+
+    @property
+    def told(self) -> int:
+        """Numbers that tell of a whole item."""
+        return self.labels.width + self.config.vector + self.given
+
+    def sampler(self, storage: Storage) -> Sampling:
+        """Return the network made ready for sampling."""
+        return Sampler(self.net, self.output, storage)
 
     def forward(self, given: Tensor | None, context: Context = {}) -> WaveLaw:
         """Return p(x | given, context)."""
@@ -182,9 +204,10 @@ class WaveNetConditional(Conditional[Tensor | None]):
         series = context.get(SERIES) if self.config.series else None
         if not self.net.told:
             return Heard(None, series)
-        return Heard(self._told(given, context, rows), series, self._told(None, {}, 1))
+        return Heard(self.told_of(given, context, rows), series, self.told_of(None, {}, 1))
 
-    def _told(self, given: Tensor | None, context: Context, rows: int) -> Float[Tensor, "b e"]:
+    def told_of(self, given: Tensor | None, context: Context, rows: int) -> Float[Tensor, "b e"]:
+        """Return what is told of ``rows`` items side by side: labels, the vector, what is given; unknown where NaN."""
         like = next(self.parameters())
         parts = [self.labels(context, rows)] if self.labels.names else []
         for vector, width in ((context.get(VECTOR), self.config.vector), (given, self.given)):
@@ -197,6 +220,13 @@ class WaveNetConditional(Conditional[Tensor | None]):
         if self.net.levels:
             return self._levels(x).long()
         return self.likelihood.units.standardise(x)
+
+    def forget(self, past: Tensor) -> Tensor:
+        """Return past samples of which, in training, a share is unknown: what comes before the first, or the mean."""
+        if not (self.training and self.config.past_dropout):
+            return past
+        hidden = torch.rand(past.shape, device=past.device) < self.config.past_dropout
+        return past.masked_fill(hidden, self.net.levels)
 
     def _levels(self, x: Tensor) -> Tensor:
         if isinstance(self.likelihood, LogisticMixture):
@@ -223,12 +253,49 @@ class WaveNetConditional(Conditional[Tensor | None]):
         begun = None
         if prime is not None:
             begun = (self._levels(prime) if self.output.levels else self.likelihood.units.standardise(prime))[:, 0]
-        sampler = Sampler(self.net, self.output, storage)
+        sampler = self.sampler(storage)
         told = Heard(
             *(None if one is None else one.detach().cpu().float() for one in (heard.told, heard.series, heard.bare))
         )
         values = sampler.sample(n, rows, seed=seed, heard=told, manner=manner, prime=begun, threads=threads)
-        values = values.unsqueeze(1).to(next(self.parameters()).device)
+        return self._restore(values.unsqueeze(1))
+
+    def stream(
+        self,
+        n: int,
+        told: Float[Tensor, "k e"],
+        every: int,
+        series: Float[Tensor, "1 c m"] | None = None,
+        bare: Float[Tensor, "1 e"] | None = None,
+        *,
+        seed: int = 0,
+        manner: Manner = Manner(),
+        storage: Storage = "float32",
+    ) -> Iterator[Tensor]:
+        """Yield one sound piece by piece, ``[1, every]`` (the last may be shorter), while what is told changes.
+
+        Args:
+            n: samples.
+            told: a row a piece.
+            every: samples a piece.
+            series: what is heard throughout.
+            bare: what nothing told is told, for a strength.
+            seed: of the draws.
+            manner: of drawing.
+            storage: of weights.
+        """
+        told = told.detach().cpu().float()
+        series, bare = (None if one is None else one.detach().cpu().float() for one in (series, bare))
+        streams = self.sampler(storage).open(1, Heard(told[:1], series, bare), manner)
+        for piece, start in enumerate(range(0, n, every)):
+            size = min(every, n - start)
+            streams.tell(told[piece : piece + 1])
+            values, _ = streams.advance(size, uniforms(seed, range(1), size, start))
+            yield self._restore(values)
+
+    def _restore(self, values: Tensor) -> Tensor:
+        """Return drawn values in the units of x, on the model's device."""
+        values = values.to(next(self.parameters()).device)
         if isinstance(self.likelihood, Codes):
             return values.long()
         if isinstance(self.likelihood, LogisticMixture):
@@ -251,6 +318,9 @@ class Autoregressive(Model):
     """
 
     glance = 400_000
+    rows = 16
+    makes = WaveNetConditional
+    """What p(x) is made by."""
 
     def __init__(
         self,
@@ -262,16 +332,16 @@ class Autoregressive(Model):
         super().__init__()
         if len(event_shape) != 2 or event_shape[0] != 1:
             raise ConfigError(
-                f"model wavenet: x has shape {event_shape} an item, expected (1, samples): take representation "
+                f"model {config.kind}: x has shape {event_shape} an item, expected (1, samples): take representation "
                 "'mulaw' or 'waveform' with one channel, and a window of several samples"
             )
         self.config, self.event_shape = config, tuple(event_shape)
         mean, scale = (float(one.double().mean()) for one in units) if units is not None else (0.0, 1.0)
-        self.conditional = WaveNetConditional(config, event_shape[1], vocabulary, Affine((1,), mean, scale))
+        self.conditional = self.makes(config, event_shape[1], vocabulary, Affine((1,), mean, scale))
 
     @property
-    def receptive_field(self) -> int:
-        """Samples before each that its law depends on."""
+    def receptive_field(self) -> int | None:
+        """Samples before each that its law depends on; ``None`` where there is no end."""
         return self.conditional.net.receptive_field
 
     def law(self, context: Context, rows: int) -> WaveLaw:
@@ -286,7 +356,8 @@ class Autoregressive(Model):
         if self.training and self.config.condition_dropout:
             context = self._withheld(context, len(x), x.device)
         law = self.law(context, len(x))
-        return Terms(-law.log_prob(x).expand(samples, -1), (), (), law)
+        distortion = -law.log_prob(x).expand(samples, -1)
+        return Terms(distortion, (), (), law, law.after)
 
     def _withheld(self, context: Context, rows: int, device: torch.device) -> Context:
         hidden = torch.rand(rows, device=device) < self.config.condition_dropout

@@ -12,8 +12,8 @@ Terms are never weighted, averaged or clamped: every weight lives in an :class:`
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -23,6 +23,7 @@ from torch.distributions import Distribution, kl_divergence
 from latentscape.core.errors import LikelihoodError, UsageError
 from latentscape.dist.conditional import Context, Latents, Prior, point
 from latentscape.dist.divergences import log_ratio_per_value, rate_per_value
+from latentscape.models.memory import Memory
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,14 @@ class Terms:
             encoder.
         layers: as recognition saw them.
         likelihood: p(x | z, c) over ``k * b`` items.
+        after: of a model of sequences, the state after each item, ``[b, ...]`` each (:mod:`latentscape.models.memory`).
     """
 
     distortion: Tensor
     rate: tuple[Tensor, ...]
     layers: tuple[Layer, ...]
     likelihood: Distribution
+    after: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Model(nn.Module, ABC):
@@ -85,6 +88,10 @@ class Model(nn.Module, ABC):
     event_shape: tuple[int, ...]
     glance: int = 12_000_000
     """Numbers of x that a validation between steps looks at, at most; fewer where each costs much."""
+    carries: bool = False
+    """Whether it goes on, in a window, from the state that the one before left (:mod:`latentscape.models.memory`)."""
+    rows: int = 1024
+    """Items that are measured at a time, at most: it bounds the memory of a net that is wide for every value of x."""
 
     @property
     def wants(self) -> int:
@@ -117,6 +124,8 @@ class LatentModel(Model):
 
     latent_shapes: tuple[tuple[int, ...], ...]
     """Event shape of each layer, top to bottom."""
+    sequential: bool = False
+    """Whether p(x | z) is drawn value after value: it has no mean, and what is decoded is one of its draws."""
 
     @property
     def learns_prior(self) -> bool:
@@ -229,15 +238,17 @@ class Objective(nn.Module, ABC):
 
 
 class Step(nn.Module):
-    """Model and objective as the one module that a training loop wraps."""
+    """Model and objective as the one module that a training loop wraps, with what the last batch left in memory."""
 
     def __init__(self, model: Model, objective: Objective) -> None:
         super().__init__()
         self.model = model
         self.objective = objective
+        self.memory = Memory()
 
     def forward(self, x: Tensor, context: Context, step: int) -> Loss:
         """Return the loss of a batch at a training step."""
-        return self.objective(
-            self.model, self.model.terms(x, context, samples=self.objective.samples), x, context, step
-        )
+        context = self.memory.recall(context)
+        terms = self.model.terms(x, context, samples=self.objective.samples)
+        self.memory.keep(terms.after)
+        return self.objective(self.model, terms, x, context, step)

@@ -14,16 +14,22 @@ from latentscape.core.errors import ConfigError
 from latentscape.nets.conv import ConvConfig, ConvReader, ConvWriter
 from latentscape.nets.film import Film
 from latentscape.nets.mlp import MlpConfig, MlpReader, MlpWriter
+from latentscape.nets.recurrent import RecurrentNetConfig, RecurrentReader, RecurrentWriter
 
-NetConfig = Annotated[MlpConfig | ConvConfig, Field(discriminator="kind")]
+NetConfig = Annotated[MlpConfig | ConvConfig | RecurrentNetConfig, Field(discriminator="kind")]
 _TABLE: dict[type[Any], tuple[type[Any], type[Any]]] = {
     MlpConfig: (MlpReader, MlpWriter),
     ConvConfig: (ConvReader, ConvWriter),
+    RecurrentNetConfig: (RecurrentReader, RecurrentWriter),
 }
 
 
 def build_reader(
-    config: MlpConfig | ConvConfig, event_shape: tuple[int, ...], extra: int, outputs: int, told: int = 0
+    config: MlpConfig | ConvConfig | RecurrentNetConfig,
+    event_shape: tuple[int, ...],
+    extra: int,
+    outputs: int,
+    told: int = 0,
 ) -> nn.Module:
     """Return the net that reads x and ``extra`` further numbers.
 
@@ -34,7 +40,7 @@ def build_reader(
 
 
 def build_writer(
-    config: MlpConfig | ConvConfig,
+    config: MlpConfig | ConvConfig | RecurrentNetConfig,
     inputs: int,
     event_shape: tuple[int, ...],
     channels: int,

@@ -223,6 +223,11 @@ def _rectified(code: _Code, values: list[Any]) -> Any:
     return b.select(b.fcmp_ordered(">", values[0], code.every(0.0)), values[0], code.every(0.0))
 
 
+def _sigmoid(code: _Code, values: list[Any]) -> Any:
+    b, one = code.builder, code.every(1.0)
+    return b.fdiv(one, b.fadd(one, code.exponential(b.fmul(code.between(values[0], -30.0, 30.0), code.every(-1.0)))))
+
+
 def _gate(code: _Code) -> None:
     b = code.builder
     y, y_at, a, a_at, n = code.values
@@ -264,3 +269,5 @@ add = _kernel(7, _each(lambda code, values: code.builder.fadd(*values)))
 """``add(x, x_at, v, v_at, y, y_at, n)``: ``y[:n] = x[:n] + v[:n]``."""
 rectify = _kernel(5, _each(_rectified))
 """``rectify(x, x_at, y, y_at, n)``: ``y[:n] = max(x[:n], 0)``."""
+sigmoid = _kernel(5, _each(_sigmoid))
+"""``sigmoid(x, x_at, y, y_at, n)``: ``y[:n] = 1 / (1 + exp(-x[:n]))``, x kept in [-30, 30]."""

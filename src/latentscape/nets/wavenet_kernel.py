@@ -154,6 +154,22 @@ def draw_real(o, at, shape, temperature, u, v):
 
 
 @compiled
+def draw_value(o, at, bare, kind, outputs, levels, shape, sums, strength, temperature, nucleus, u, v):
+    """Return a draw of the law of some kind with raw parameters ``o[at:at+outputs]``, which are overwritten.
+
+    ``bare``: where those of the row that is told nothing lie, for a strength; below 0: nowhere.
+    """
+    if bare >= 0:
+        for j in range(outputs):
+            o[at + j] = o[bare + j] + strength * (o[at + j] - o[bare + j])
+    if kind == CATEGORICAL:
+        return np.float32(draw_code(o, at, sums, levels, temperature, nucleus, u))
+    if kind == LOGISTIC:
+        return np.float32(draw_level(o, at, shape, temperature, u, v))
+    return np.float32(draw_real(o, at, shape, temperature, u, v))
+
+
+@compiled
 def _input(table, reads_codes, value, levels, carry, at, r):
     """Write what the first layer sees of the sample before: its code's row, or a line in its standardised value."""
     if reads_codes:
@@ -276,17 +292,8 @@ def run(
                     raw[i, step, j] = flat_work[i * wide + j]
         for i in range(g):
             if step >= given:
-                at = i * wide
-                if q > g:
-                    bare = (g + i) * wide
-                    for j in range(outputs):
-                        flat_work[at + j] = flat_work[bare + j] + strength * (flat_work[at + j] - flat_work[bare + j])
+                bare = (g + i) * wide if q > g else -1
                 u, v = draws[i, step, 0], draws[i, step, 1]
-                if kind == CATEGORICAL:
-                    value = np.float32(draw_code(flat_work, at, sums, levels, temperature, nucleus, u))
-                elif kind == LOGISTIC:
-                    value = np.float32(draw_level(flat_work, at, shape, temperature, u, v))
-                else:
-                    value = np.float32(draw_real(flat_work, at, shape, temperature, u, v))
-                values[i, step] = value
+                values[i, step] = draw_value(flat_work, i * wide, bare, kind, outputs, levels, shape, sums, strength,
+                                             temperature, nucleus, u, v)  # fmt: skip
             last[i] = values[i, step]

@@ -23,10 +23,11 @@ lost is measured by priming with a recording and asking for raw parameters (``ra
 """
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -57,6 +58,11 @@ class Output:
     kind: Literal["categorical", "logistic", "gaussian"] = "categorical"
     levels: int = 256
     shape: tuple[float, float] = (0.0, 0.0)
+
+    def numbers(self) -> np.ndarray:
+        """Return ``shape`` as the kernels' draws want it, float64."""
+        between = [float(self.levels)] if self.kind == "logistic" else []
+        return np.array([self.shape[0], *between, self.shape[1], 0.0])
 
 
 @dataclass(frozen=True)
@@ -96,19 +102,32 @@ class Heard:
     bare: Tensor | None = None
 
 
-class Sampler:
+@runtime_checkable
+class Part(Protocol):
+    """The streams of one thread: what a network remembers of ``rows``, and how it goes on."""
+
+    rows: range
+
+    def tell(self, told: Tensor | None) -> None:
+        """From the next sample on, tell the rows something else."""
+
+    def advance(self, values: np.ndarray, given: int, draws: np.ndarray, raw: bool) -> list[np.ndarray]:
+        """Fill ``values [g, n]`` from ``given`` on; return raw parameters, of told and of bare rows, if asked for."""
+        ...
+
+
+class Sampling(ABC):
     """A network made ready for sampling on the processor.
 
-    Args:
-        net: is copied; what it learns afterwards is not seen.
+    Attributes:
         output: what its raw parameters mean.
-        storage: of weights.
     """
 
-    def __init__(self, net: WaveNet, output: Output = Output(), storage: Storage = "float32") -> None:
-        self.net = copy.deepcopy(net).to("cpu", torch.float32).eval().requires_grad_(False)
-        self.output, self.storage = output, storage
-        self.packed = _Packed(self.net, output, storage)
+    output: Output
+
+    @abstractmethod
+    def part(self, rows: range, heard: Heard, manner: Manner) -> Part:
+        """Return some of the streams at their begin; what is heard is of all of them."""
 
     def open(self, rows: int, heard: Heard = Heard(), manner: Manner = Manner(), threads: int = 1) -> "Streams":
         """Return ``rows`` streams at their begin.
@@ -149,14 +168,38 @@ class Sampler:
         return values
 
 
+class Sampler(Sampling):
+    """A WaveNet made ready.
+
+    Args:
+        net: is copied; what it learns afterwards is not seen.
+        output: what its raw parameters mean.
+        storage: of weights.
+    """
+
+    def __init__(self, net: WaveNet, output: Output = Output(), storage: Storage = "float32") -> None:
+        self.net = copy.deepcopy(net).to("cpu", torch.float32).eval().requires_grad_(False)
+        self.output, self.storage = output, storage
+        self.packed = _Packed(self.net, output, storage)
+
+    def part(self, rows: range, heard: Heard, manner: Manner) -> Part:
+        """Return some of the streams at their begin."""
+        return _Part(self, rows, heard, manner)
+
+
 class Streams:
     """Rows that sound in step; :meth:`advance` goes on where the last call ended."""
 
-    def __init__(self, sampler: Sampler, rows: int, heard: Heard, manner: Manner, threads: int) -> None:
+    def __init__(self, sampler: Sampling, rows: int, heard: Heard, manner: Manner, threads: int) -> None:
         count = max(1, min(threads, rows))
         bounds = [rows * part // count for part in range(count + 1)]
-        self._parts = [_Part(sampler, range(low, high), heard, manner) for low, high in pairwise(bounds)]
+        self._parts = [sampler.part(range(low, high), heard, manner) for low, high in pairwise(bounds)]
         self.rows = rows
+
+    def tell(self, told: Float[Tensor, "g e"]) -> None:
+        """From the next sample on, tell the rows something else; what they hear goes on."""
+        for part in self._parts:
+            part.tell(told[part.rows.start : part.rows.stop])
 
     def advance(
         self, n: int, draws: np.ndarray, prime: Tensor | None = None, *, raw: bool = False
@@ -210,24 +253,30 @@ class _Part:
         width = max(sizes["s"], sizes["o"], 2 * sizes["r"])
         self.state = np.zeros(depth + 1, np.int64)
         self.last = np.full(g, packed.start, np.float32)
-        self.ring = _zeros(q, packed.ring_rows, sizes["r"])
-        self.pre = _zeros(q, depth, _ahead(), 2 * sizes["r"])
-        self.carry = _zeros(1 + q, sizes["c"])
+        self.ring = zeros(q, packed.ring_rows, sizes["r"])
+        self.pre = zeros(q, depth, _ahead(), 2 * sizes["r"])
+        self.carry = zeros(1 + q, sizes["c"])
         self.carry[0, sizes["r"] : sizes["r"] + self.net.config.skip] = self.net.skip_bias.numpy()
-        self.act, self.work = _zeros(q, sizes["r"]), _zeros(2, q, width)
-        self.sums = _zeros(sizes["o"])
+        self.act, self.work = zeros(q, sizes["r"]), zeros(2, q, width)
+        self.sums = zeros(sizes["o"])
         cut = slice(rows.start, rows.stop)
-        told = None if heard.told is None else heard.told[cut]
+        self.bare = heard.bare
+        self.tell(None if heard.told is None else heard.told[cut])
         with torch.no_grad():
-            fixed = self.net.told_gates(told).expand(g, -1, -1)
-            if self.doubled:
-                fixed = torch.cat([fixed, self.net.told_gates(heard.bare).expand(g, -1, -1)])
-            self.fixed = fixed
             self.series = None
             if heard.series is not None:
                 up = self.net.upsampler
                 assert up is not None
                 self.series = self.net.listen(heard.series[cut], heard.series.shape[2] * up.hop)
+
+    def tell(self, told: Tensor | None) -> None:
+        """Set what is added to every gate, ``[q, l, 2 r]``."""
+        g = len(self.rows)
+        with torch.no_grad():
+            fixed = self.net.told_gates(told).expand(g, -1, -1)
+            if self.doubled:
+                fixed = torch.cat([fixed, self.net.told_gates(self.bare).expand(g, -1, -1)])
+        self.fixed = fixed
 
     def advance(self, values: np.ndarray, given: int, draws: np.ndarray, raw: bool) -> list[np.ndarray]:
         """Fill ``values [g, n]`` from ``given`` on; return raw parameters, of told and of bare rows, if asked for."""
@@ -309,12 +358,12 @@ class _Packed:
         for dilation, gate, out in net.layers:
             taps = gate.weight.numpy().reshape(2, r, kernel, r)  # taps from the oldest to the present one
             made = [
-                _fit(np.concatenate([_fit(half[:, tap], rp, rp) for half in taps]), 2 * rp, rp) for tap in range(kernel)
+                fit(np.concatenate([fit(half[:, tap], rp, rp) for half in taps]), 2 * rp, rp) for tap in range(kernel)
             ]
             past = [put(matrix) for matrix in reversed(made[:-1])]
             present = put(made[-1])
             both = out.weight.numpy()
-            last = put(_fit(np.concatenate([_fit(both[:r], rp, rp), _fit(both[r:], cp - rp, rp)]), cp, rp))
+            last = put(fit(np.concatenate([fit(both[:r], rp, rp), fit(both[r:], cp - rp, rp)]), cp, rp))
             length = (kernel - 1) * dilation
             layers.append((dilation, length, rows, past[0] if past else 0, present, last))
             rows += length + _ahead() if length else 0
@@ -322,18 +371,15 @@ class _Packed:
         self.layers = np.array(layers, np.int64)
         heads = cast("list[nn.Linear]", net.head)
         first, second = (layer.weight.numpy() for layer in heads)
-        self.head = np.array([put(_fit(first, sp, sp)), put(_fit(second, op, sp))], np.int64)
+        self.head = np.array([put(fit(first, sp, sp)), put(fit(second, op, sp))], np.int64)
         weights = np.concatenate(parts)
-        self.weights = _aligned(weights if storage == "float32" else paired(weights))
+        self.weights = aligned(weights if storage == "float32" else paired(weights))
         self.bias = np.full(sp + op, 0, np.float32)
         self.bias[:s], self.bias[sp : sp + net.outputs] = (layer.bias.numpy() for layer in heads)
         self.bias[sp + net.outputs :] = -1e30  # logits that stand for nothing
-        self.table = _fit(net.table.numpy(), len(net.table), rp)
+        self.table = fit(net.table.numpy(), len(net.table), rp)
         self.start = float(net.levels) if net.levels else ((output.levels - 1) / 2 if output.levels else 0.0)
-        shape = output.shape
-        self.shape = np.array(
-            [shape[0], output.levels, shape[1]] if output.kind == "logistic" else [*shape, 0.0], np.float64
-        )
+        self.shape = output.numbers()
 
     def padded_gates(self, gates: Tensor) -> np.ndarray:
         """Return ``[..., 2 r]`` as the kernel's padded halves."""
@@ -362,17 +408,19 @@ def uniforms(seed: int, rows: Sequence[int], n: int, start: int = 0) -> np.ndarr
     return np.stack(parts).astype(np.float32)
 
 
-def _fit(matrix: np.ndarray, rows: int, columns: int) -> np.ndarray:
+def fit(matrix: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Return a matrix in the corner of one of zeros."""
     fitted = np.zeros((rows, columns), np.float32)
     fitted[: matrix.shape[0], : matrix.shape[1]] = matrix
     return fitted
 
 
-def _zeros(*shape: int) -> np.ndarray:
-    return _aligned(np.zeros(int(np.prod(shape)), np.float32)).reshape(shape)
+def zeros(*shape: int) -> np.ndarray:
+    """Return aligned zeros."""
+    return aligned(np.zeros(int(np.prod(shape)), np.float32)).reshape(shape)
 
 
-def _aligned(array: np.ndarray) -> np.ndarray:
+def aligned(array: np.ndarray) -> np.ndarray:
     """Return a copy whose first number lies at the begin of a cache line."""
     raw = np.empty(array.nbytes + 64, np.uint8)
     begin = -raw.ctypes.data % 64

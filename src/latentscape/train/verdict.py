@@ -92,6 +92,7 @@ class Verdict:
         monitor: the value's name.
         advice: settings to try, most useful first.
         layers: of a hierarchy, top first, and the decoder last; else none.
+        notes: further sentences, of what was found after training.
     """
 
     reason: str
@@ -107,6 +108,7 @@ class Verdict:
     monitor: str
     advice: tuple[str, ...]
     layers: tuple[LayerVerdict, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """Return sentences for people."""
@@ -136,6 +138,7 @@ class Verdict:
         elif self.collapsed is False:
             lines.append(f"{self.active} of {self.latents} latent dimensions are active (above {ACTIVE_NATS} nat).")
         lines += [layer.line() for layer in self.layers]
+        lines += self.notes
         if self.advice:
             lines.append("To try: " + "; ".join(self.advice) + ".")
         return lines

@@ -5,22 +5,33 @@ unless told: every target is checked before the first is written. Every verb ret
 """
 
 from latentscape.workshop.codes import decode, encode, reconstruct
-from latentscape.workshop.draw import sample, temperatures
+from latentscape.workshop.draw import Drawing, sample, temperatures
 from latentscape.workshop.making import Making, labels_of
 from latentscape.workshop.mend import inpaint, refine
+from latentscape.workshop.restyle import Restyling, restyle_file
+from latentscape.workshop.tag import Way as Imagining
+from latentscape.workshop.tag import find, imagined, listen, tag
 from latentscape.workshop.travel import Way, morph, walk
 
 __all__ = [
+    "Drawing",
+    "Imagining",
     "Making",
+    "Restyling",
     "Way",
     "decode",
     "encode",
+    "find",
+    "imagined",
     "inpaint",
     "labels_of",
+    "listen",
     "morph",
     "reconstruct",
     "refine",
+    "restyle_file",
     "sample",
+    "tag",
     "temperatures",
     "walk",
 ]

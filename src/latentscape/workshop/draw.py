@@ -1,19 +1,52 @@
 """Draws from what a model learnt."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from latentscape.core.errors import UsageError
+from latentscape.core.random import seed_of
 from latentscape.core.storage import save_bytes_to
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load_waves
+from latentscape.instrument.streamed import Streamed
 from latentscape.instrument.waves import Waves
+from latentscape.measure.failing import failing
 from latentscape.models.second_stage import SecondStage
 from latentscape.nets.wavenet_sampler import Manner
-from latentscape.workshop.making import SUFFIX, Making, targets_of, write
+from latentscape.workshop.making import SUFFIX, Making, read_sound, targets_of, write
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How a model that draws sample after sample does it; any other model refuses what is set.
+
+    Attributes:
+        strength: of the labels, or of the code; 1 is what was learnt.
+        nucleus: mass of the likeliest codes that are drawn from.
+        prime: a recording that every sound goes on from.
+        retries: draws made again where a sound is mere noise or silence.
+    """
+
+    strength: float = 1.0
+    nucleus: float = 1.0
+    prime: Path | None = None
+    retries: int = 0
+
+    def refuse(self, run: Path) -> None:
+        """Refuse what was set, for a model that makes a whole item at once.
+
+        Raises:
+            UsageError: names the first option that means nothing to it.
+        """
+        told: dict[str, Any] = {"strength": self.strength != 1, "nucleus": self.nucleus != 1}
+        told |= {"prime": self.prime, "retries": self.retries}
+        for option in (option for option, value in told.items() if value):
+            raise UsageError(f"--{option} is for models that draw sample after sample, which {run} does not")
 
 
 def sample(
@@ -27,6 +60,7 @@ def sample(
     temperature: float | Sequence[float] = 1.0,
     vary: int | None = None,
     stage: SecondStage | None = None,
+    drawing: Drawing = Drawing(),
 ) -> list[str]:
     """Write draws from the prior, or from a second stage: sounds, or one picture of images.
 
@@ -35,16 +69,32 @@ def sample(
     if (waves := load_waves(run, making.device)) is not None:
         if vary is not None or not isinstance(temperature, int | float):
             raise UsageError(f"{waves.name} has no layers of latents; give one --temperature and no --vary-layer")
-        return _sample_waves(waves, out, making, count, seconds, seed, temperature, stage)
+        if stage is not None:
+            raise UsageError(f"{waves.name} has no latent space, so no second stage; leave --second-stage out")
+        return _sample_waves(waves, out, making, count, seconds, seed, temperature, drawing)
     instrument = Instrument.load(run, making.device)
-    drawn = {"seed": seed, "temperature": temperature, "vary": vary, "stage": stage}
+    drawn: dict[str, Any] = {"seed": seed, "temperature": temperature, "vary": vary, "stage": stage}
     stem = "sample" if vary is None else f"layer{vary}-"
     if instrument.representation is None:
+        drawing.refuse(run)
         target = targets_of(out, ["samples" if vary is None else f"layer{vary}"], ".png", making)[0]
         return [write_images(target, instrument.sample(count, labels=making.labels, **drawn))]
+    if isinstance(instrument, Streamed):
+        if drawing.prime is not None:
+            raise UsageError(f"{run} begins a sound from its code, not from a recording; leave --prime out")
+        instrument = instrument.drawn(Manner(nucleus=drawing.nucleus, strength=drawing.strength))
+    else:
+        drawing.refuse(run)
+    sound = instrument.representation
+    assert sound is not None
     targets = targets_of(out, [f"{stem}{number:03d}" for number in range(count)], SUFFIX, making)
-    waves = instrument.sample(count, seconds, **making.voice, **drawn)
-    return [write(target, wave, instrument.representation, making) for target, wave in zip(targets, waves, strict=True)]
+    made = list(instrument.sample(count, seconds, **making.voice, **drawn))
+
+    def again(own: int) -> Tensor:
+        return instrument.sample(1, seconds, **making.voice, **drawn | {"seed": own})[0]
+
+    notes = _mend(made, again, seed, drawing.retries, sound.sample_rate) if drawing.retries else [""] * count
+    return [write(target, wave, sound, making) + note for target, wave, note in zip(targets, made, notes, strict=True)]
 
 
 def _sample_waves(
@@ -55,16 +105,41 @@ def _sample_waves(
     seconds: float,
     seed: int,
     temperature: float,
-    stage: SecondStage | None,
+    drawing: Drawing,
 ) -> list[str]:
-    """Write new sounds of a model without a latent space."""
-    if stage is not None:
-        raise UsageError(f"{waves.name} has no latent space, so no second stage; leave --second-stage out")
+    """Write new sounds of a model without a latent space; those that are mere noise or silence are drawn again."""
     targets = targets_of(out, [f"sample{number:03d}" for number in range(count)], SUFFIX, making)
-    made = waves.sample(
-        count, seconds, seed=seed, labels=making.labels, manner=Manner(temperature), threads=torch.get_num_threads()
-    )
-    return [write(target, wave, waves.representation, making) for target, wave in zip(targets, made, strict=True)]
+    sound = waves.representation
+    prime = None if drawing.prime is None else read_sound(drawing.prime, sound)
+    begun = 0 if prime is None else prime.shape[1]
+    way: dict[str, Any] = {
+        "labels": making.labels,
+        "manner": Manner(temperature, drawing.nucleus, drawing.strength),
+        "prime": prime,
+        "threads": torch.get_num_threads(),
+    }
+    made = list(waves.sample(count, seconds, seed=seed, **way))
+
+    def again(own: int) -> Tensor:
+        return waves.sample(1, seconds, seed=own, **way)[0]
+
+    notes = _mend(made, again, seed, drawing.retries, sound.sample_rate, begun)
+    return [write(target, wave, sound, making) + note for target, wave, note in zip(targets, made, notes, strict=True)]
+
+
+def _mend(
+    made: list[Tensor], again: Callable[[int], Tensor], seed: int, retries: int, rate: int, begun: int = 0
+) -> list[str]:
+    """Draw sounds again that are mere noise or silence, in place; return what is to be said of each."""
+    notes = []
+    for number in range(len(made)):
+        turn = 0
+        while (fault := failing(made[number][:, begun:], rate)) is not None and turn < retries:
+            made[number] = again(seed_of(seed, "again", number, turn))
+            turn += 1
+        words = f", drawn again {turn} times" if turn > 1 else ", drawn again once" if turn else ""
+        notes.append(words + (f", and all that is heard is {fault}" if fault else ""))
+    return notes
 
 
 def temperatures(text: str) -> float | tuple[float, ...]:

@@ -1,0 +1,290 @@
+r"""Restyling: the sound nearest to a style's statistics that still goes the way of its content.
+
+Letters: c channels, n samples of the content, m of the style.
+
+Both sounds are brought to one level and to one number of channels (frames of all channels are one set: a stereo image
+stays, as each channel keeps to its own content). The search begins with the content carried towards the style
+(:mod:`.beginning`) and goes down the loss of :mod:`.objective`. What comes out has the loudness of the content
+(K-weighted, over the whole), nothing below hearing, and passes -1 dBFS nowhere.
+
+A long content is restyled in pieces of 20 s that overlap by one, all towards the same statistics; they are cross-faded
+at constant power, whatever their correlation.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.signal import freqz
+from torch import Tensor
+
+from latentscape.core.errors import DataError, UsageError
+from latentscape.edit.restyle.beginning import begin, coefficients, noise
+from latentscape.edit.restyle.methods import DEFAULT, Method, method_of
+from latentscape.edit.restyle.networks import Bins, Deaf, Network, Scales, WideConvolution
+from latentscape.edit.restyle.objective import RHYTHM_SECONDS, Objective, Weights
+from latentscape.edit.restyle.optimise import Minimum, minimise
+from latentscape.edit.restyle.sounds import LEVEL, PLACES, Given, Place, Spectrum
+from latentscape.edit.restyle.statistics import STATISTICS, autocorrelation
+from latentscape.measure.style import without_rumble
+from latentscape.signal.audio import PEAK_LIMIT
+
+PIECE_SECONDS = 20.0
+OVERLAP_SECONDS = 1.0
+SHORTEST_SECONDS = 0.25
+K_FILTERS = (
+    ((1.53512485958697, -2.69169618940638, 1.19839281085285), (1.0, -1.69065929318241, 0.73248077421585)),
+    ((1.0, -2.0, 1.0), (1.0, -1.99004745483398, 0.99007225036621)),
+)
+"""Numerator and denominator of the shelf and the high-pass of BS.1770."""
+TEXTURE_EVALUATIONS = 2
+"""Times as many evaluations where there is no content: the way from noise is longer."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for; ``None`` is the method's own.
+
+    Attributes:
+        method: a name of :data:`latentscape.edit.restyle.methods.METHODS`.
+        strength: 0 (content's statistics) to 1 (style's).
+        content: weight of the content; 0 lets it go.
+        evaluations: of the loss.
+        seed: of nets and noise.
+
+    Raises:
+        UsageError: a value is out of bounds, or there is no such method.
+    """
+
+    method: str = DEFAULT
+    strength: float = 1.0
+    content: float | None = None
+    evaluations: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        method_of(self.method)
+        if not 0 <= self.strength <= 1:
+            raise UsageError(f"--strength got {self.strength:g}, expected 0 to 1")
+        if self.content is not None and not (0 <= self.content < math.inf):
+            raise UsageError(f"--content-weight got {self.content:g}, expected at least 0")
+        if self.evaluations is not None and self.evaluations < 1:
+            raise UsageError(f"--steps got {self.evaluations}, expected at least 1")
+
+
+Each = Callable[[float, float, Callable[[], np.ndarray]], None]
+"""Told the share of the work that is done, the loss, and what makes the sound as it is now."""
+
+
+@dataclass(frozen=True)
+class Restyled:
+    """A restyled sound.
+
+    Attributes:
+        wave: ``[c, n]``.
+        losses: of every evaluation, piece after piece.
+        turned_down: dB by which it was scaled so as not to pass -1 dBFS; 0 where it was not.
+    """
+
+    wave: np.ndarray
+    losses: tuple[float, ...]
+    turned_down: float = 0.0
+
+
+def restyle(
+    content: Float[np.ndarray, "c n"] | None,
+    style: Float[np.ndarray, "d m"],
+    sample_rate: int,
+    wish: Wish = Wish(),
+    *,
+    seconds: float | None = None,
+    network: Network | None = None,
+    method: Method | None = None,
+    each: Each | None = None,
+) -> Restyled:
+    """Restyle a sound.
+
+    Args:
+        content: full scale 1; ``None`` makes the style's texture out of noise.
+        style: what it shall sound like, at the same rate.
+        sample_rate: Hz.
+        wish: how.
+        seconds: length of a texture without content; default the style's.
+        network: what hears, where the method needs a trained one.
+        method: takes the place of the wish's own row of the table.
+        each: told of the progress.
+
+    Raises:
+        DataError: a sound is silent, too short or not finite.
+        UsageError: the method needs a run.
+    """
+    method = method or method_of(wish.method)
+    if method.place == "codes":
+        raise UsageError(f"method {wish.method} works on codes; see latentscape.edit.restyle.codes")
+    told = _usable(style, "style", sample_rate)
+    spectrum = Spectrum(sample_rate)
+    wanted = torch.from_numpy(told * (LEVEL / _size(told))).float()
+    if content is None:
+        length = round((seconds or style.shape[1] / sample_rate) * sample_rate)
+        given = noise(spectrum, len(wanted), length, wish.seed)
+    else:
+        heard = _usable(content, "content", sample_rate)
+        given = torch.from_numpy(heard * (LEVEL / _size(heard))).float()
+    work = _Work(spectrum, wanted, wish, method, network, textured=content is None)
+    made, losses = work.all(given, each)
+    wave = without_rumble(made.numpy().astype(np.float64), sample_rate)
+    wave, down = levelled(wave, style if content is None else content, sample_rate)
+    return Restyled(wave, losses, down)
+
+
+class _Work:
+    """All that is the same for every piece."""
+
+    def __init__(
+        self, spectrum: Spectrum, style: Tensor, wish: Wish, method: Method, network: Network | None, *, textured: bool
+    ) -> None:
+        self.spectrum, self.style, self.wish, self.method, self.textured = spectrum, style, wish, method, textured
+        _, self.style_levels = coefficients(spectrum, style)
+        self.network = network or network_of(method, spectrum, style, wish.seed)
+        self.statistic = STATISTICS[method.statistic]
+        with torch.no_grad():
+            self.target = self._statistics(style)
+            bands = spectrum.bands(spectrum.analyse(style).abs())
+            lags = round(RHYTHM_SECONDS * spectrum.sample_rate / spectrum.hop)
+            self.rhythm = autocorrelation(bands, min(lags, bands.shape[1] // 2)).mean(0)
+        weight = method.content if wish.content is None else wish.content
+        self.weights = Weights(0.0 if textured else weight, method.rhythm)
+        self.evaluations = wish.evaluations or method.evaluations * (TEXTURE_EVALUATIONS if textured else 1)
+        if wish.evaluations and not method.evaluations:
+            raise UsageError(f"--method {wish.method} searches nothing; leave --steps and --content-weight out")
+
+    def all(self, given: Tensor, each: Each | None) -> tuple[Tensor, tuple[float, ...]]:
+        """Return the whole sound, made in pieces."""
+        found, levels = coefficients(self.spectrum, given)
+        levels = begin(levels, self.style_levels, self.method.start, self.wish.strength)
+        spans = pieces(given.shape[1], self.spectrum.sample_rate, self.spectrum.hop)
+        waves: list[Tensor] = []
+        losses: list[float] = []
+        for number, (low, high) in enumerate(spans):
+            frames = slice(low // self.spectrum.hop, self.spectrum.grid.count(high))
+            place = PLACES[self.method.place](self.spectrum, high - low, found[:, frames])
+
+            def told(share: float, loss: float, variable: Tensor, number: int = number, place: Place = place) -> None:
+                if each is not None:
+                    each((number + share) / len(spans), loss, lambda: place.finish(variable).numpy())
+
+            best = self._sought(place, place.begin(levels[:, frames]), given[:, low:high], told)
+            waves.append(place.finish(best.variable))
+            losses.extend(best.losses)
+        return joined(waves, spans), tuple(losses)
+
+    def _sought(
+        self, place: Place, variable: Tensor, given: Tensor, told: Callable[[float, float, Tensor], None]
+    ) -> Minimum:
+        """Return what the search finds of a piece; where there is none, where it would begin."""
+        if not self.evaluations:
+            return Minimum(variable, ())
+        aim = self._aim(given)
+        objective = Objective(place, self.network, self.statistic, self.weights, aim, variable, self.rhythm)
+
+        def each(count: int, loss: float, variable: Tensor) -> None:
+            told(count / self.evaluations, loss, variable)
+
+        return minimise(objective, variable, self.evaluations, optimiser=self.method.optimiser, each=each)
+
+    def _aim(self, given: Tensor) -> list:
+        """Return the statistics to reach: the style's, or what lies at the strength's share of the way."""
+        if self.wish.strength == 1.0 or self.textured:
+            return self.target
+        with torch.no_grad():
+            pairs = zip(self._statistics(given), self.target, strict=True)
+            return [self.statistic.between(own, style, self.wish.strength) for own, style in pairs]
+
+    def _statistics(self, wave: Tensor) -> list:
+        place = Given(self.spectrum, wave.shape[1])
+        return [self.statistic.of(layer) for layer in self.network(place, wave)]
+
+
+def network_of(method: Method, spectrum: Spectrum, style: Float[Tensor, "r n"], seed: int) -> Network:
+    """Return the net that hears, for a style."""
+    match method.network:
+        case "":
+            return Deaf()
+        case "bins":
+            return Bins()
+        case "wide":
+            bands = spectrum.bands(spectrum.analyse(style).abs())
+            centre, scale = float(bands.mean()), float(bands.std().clamp_min(1e-3))
+            return WideConvolution(method.filters, method.kernel, centre, scale, seed)
+        case "scales":
+            return Scales(spectrum.sample_rate, method.filters, seed=seed)
+    raise UsageError(f"the method hears by a {method.network}; hand its network over")
+
+
+def pieces(length: int, sample_rate: int, hop: int) -> list[tuple[int, int]]:
+    """Return overlapping spans of about 20 s that begin on frames and cover a sound."""
+    overlap = round(OVERLAP_SECONDS * sample_rate / hop) * hop
+    count = max(1, math.ceil((length - overlap) / (PIECE_SECONDS * sample_rate - overlap)))
+    step = math.ceil((length - overlap) / count / hop) * hop
+    return [(number * step, min(length, (number + 1) * step + overlap)) for number in range(count)]
+
+
+def joined(waves: list[Float[Tensor, "c _"]], spans: list[tuple[int, int]]) -> Float[Tensor, "c n"]:
+    """Cross-fade pieces at constant power: gains over the root of their sum's power at the overlap's correlation."""
+    whole = waves[0].clone()
+    for wave, (low, _) in zip(waves[1:], spans[1:], strict=True):
+        overlap = whole.shape[1] - low
+        old, new = whole[:, low:], wave[:, :overlap]
+        size = (old.square().mean() * new.square().mean()).sqrt().clamp_min(1e-12)
+        alike = float(((old * new).mean() / size).clamp(0, 1))
+        share = torch.linspace(0, 1, overlap)
+        power = share.square() + (1 - share).square() + 2 * alike * share * (1 - share)
+        whole = torch.cat((whole[:, :low], (old * (1 - share) + new * share) / power.sqrt(), wave[:, overlap:]), 1)
+    return whole
+
+
+def loudness(wave: Float[np.ndarray, "c n"], sample_rate: int) -> float:
+    """Return the K-weighted level of a whole sound, dBFS: the weighting of ITU-R BS.1770, the mean of its channels."""
+    size = 4096
+    padded = np.pad(wave, ((0, 0), (0, max(0, size - wave.shape[1]))))
+    window = np.hanning(size + 1)[:-1]
+    starts = range(0, padded.shape[1] - size + 1, size // 2)
+    power = sum((np.abs(np.fft.rfft(padded[:, start : start + size] * window)) ** 2).mean(0) for start in starts)
+    share = 2 * power / (len(starts) * size * (window**2).sum())
+    return 10 * math.log10(float((share * _weighting(np.fft.rfftfreq(size, 1 / sample_rate))).sum()) + 1e-20)
+
+
+def _weighting(frequency: np.ndarray) -> np.ndarray:
+    """Return the gain in power of the two filters of BS.1770, from its coefficients at 48 kHz; 1 at 997 Hz."""
+    at = np.minimum(frequency, 24000.0)
+    gains = [np.abs(freqz(b, a, worN=at, fs=48000, include_nyquist=True)[1]) ** 2 for b, a in K_FILTERS]
+    return 10**-0.0691 * gains[0] * gains[1]
+
+
+def levelled(wave: np.ndarray, like: np.ndarray, sample_rate: int) -> tuple[np.ndarray, float]:
+    """Return a sound at the loudness of another, and the dB by which its peak would have passed -1 dBFS."""
+    wave = wave * 10 ** ((loudness(like, sample_rate) - loudness(wave, sample_rate)) / 20)
+    peak = float(np.abs(wave).max())
+    if peak <= PEAK_LIMIT:
+        return wave, 0.0
+    return wave * (PEAK_LIMIT / peak), 20 * math.log10(peak / PEAK_LIMIT)
+
+
+def _usable(wave: np.ndarray, what: str, sample_rate: int) -> np.ndarray:
+    if wave.ndim != 2 or wave.shape[1] < SHORTEST_SECONDS * sample_rate:
+        raise DataError(
+            f"restyle got a {what} of {wave.shape[-1] / sample_rate:.3f} s, expected at least {SHORTEST_SECONDS} s"
+        )
+    if not np.isfinite(wave).all():
+        raise DataError(f"restyle got a {what} that holds NaN or infinity")
+    found = without_rumble(wave, sample_rate)
+    if _size(found) < 1e-6:
+        raise DataError(f"restyle got a {what} that is silent")
+    return found
+
+
+def _size(wave: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(wave, dtype=np.float64))))

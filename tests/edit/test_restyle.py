@@ -1,0 +1,233 @@
+"""Restyling: laws of places and nets, and what comes out of small sounds."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from latentscape.core.errors import DataError, UsageError
+from latentscape.edit.restyle.beginning import begin
+from latentscape.edit.restyle.engine import Wish, joined, levelled, loudness, pieces, restyle
+from latentscape.edit.restyle.methods import METHODS
+from latentscape.edit.restyle.networks import Bins, Scales, Trained, WideConvolution, resampled
+from latentscape.edit.restyle.objective import Objective, Weights
+from latentscape.edit.restyle.optimise import minimise
+from latentscape.edit.restyle.sounds import LEVEL, PLACES, Spectrum
+from latentscape.edit.restyle.statistics import STATISTICS, gaussian_of
+from latentscape.signal.audio import PEAK_LIMIT
+
+RATE = 8000
+
+
+def voice(seconds: float = 1.0, pitch: float = 180.0, channels: int = 1) -> np.ndarray:
+    t = np.arange(round(seconds * RATE)) / RATE
+    wave = sum(np.sin(2 * np.pi * k * pitch * t) / k for k in range(1, 6)) * (0.05 + 0.2 * (np.sin(14 * t) > 0))
+    return np.stack([wave * (1 + c) / channels for c in range(channels)])
+
+
+def rain(seconds: float = 1.0, seed: int = 0) -> np.ndarray:
+    drawn = np.random.default_rng(seed).normal(size=round(seconds * RATE) + 1)
+    return 0.05 * np.diff(drawn)[None]
+
+
+@pytest.fixture(scope="module")
+def spectrum() -> Spectrum:
+    return Spectrum(RATE)
+
+
+@pytest.fixture(scope="module")
+def wave() -> torch.Tensor:
+    found = torch.from_numpy(voice(0.5)).float()
+    return LEVEL * found / found.square().mean().sqrt()
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_every_place_begins_with_the_levels_and_has_slopes(name, spectrum, wave):
+    found = spectrum.analyse(wave)
+    place = PLACES[name](spectrum, wave.shape[1], found)
+    variable = place.begin(spectrum.levels(found.abs())).requires_grad_(True)
+    assert torch.allclose(place.finish(variable.detach()), wave, atol=2e-3)
+    assert torch.allclose(place.wave(variable), wave, atol=2e-3)
+    assert torch.allclose(place.magnitude(variable), found.abs(), atol=2e-3)
+    (place.wave(variable).square().sum() + place.magnitude(variable).sum()).backward()
+    assert torch.isfinite(variable.grad).all()
+    assert float(variable.grad.abs().sum()) > 0
+
+
+def test_levels_are_undone_and_bands_see_all_bins(spectrum):
+    magnitude = torch.logspace(-5, 0, spectrum.grid.bins)[None, None]
+    again = spectrum.magnitude(spectrum.levels(magnitude))
+    assert torch.allclose(again, magnitude, rtol=0.02, atol=1e-5)
+    assert (spectrum.triangles.sum(1) > 0).all()
+
+
+@pytest.mark.parametrize("net", [Bins(), WideConvolution(7, 5, 0.0, 1.0, 0), Scales(RATE, 3, shapes=((9, 3), (3, 5)))])
+def test_nets_hear_rows_as_one_set_and_slopes_agree_with_differences(net, spectrum, wave):
+    place = PLACES["plain samples"](spectrum, wave.shape[1])
+    one, two = net(place, wave), net(place, wave.repeat(2, 1))
+    for a, b in zip(one, two, strict=True):
+        assert b.shape == (a.shape[0], 2 * a.shape[1], a.shape[2])
+        assert torch.allclose(b[:, : a.shape[1]], a, atol=1e-5)
+    variable = wave.clone().requires_grad_(True)
+    sum(layer.square().mean() for layer in net(place, variable)).backward()
+    step = 0.02 * wave
+    up, down = (sum(layer.square().mean() for layer in net(place, wave + s * step)) for s in (1, -1))
+    assert float(up - down) / 2 == pytest.approx(float((variable.grad * step).sum()), rel=0.05)
+
+
+def test_a_trained_net_hears_at_its_own_rate(spectrum, wave):
+    seen = []
+
+    def hear(given):
+        seen.append(given.shape)
+        return [(cut := given[:, 0].unfold(1, 10, 10).mT), cut[:, None].repeat(1, 3, 1, 1)]
+
+    layers = Trained(hear, RATE, RATE // 2)(PLACES["plain samples"](spectrum, wave.shape[1]), wave)
+    assert seen == [(1, 1, wave.shape[1] // 2)]
+    assert [tuple(layer.shape) for layer in layers] == [(1, 200, 10), (10, 200, 3)]
+
+
+def test_resampling_keeps_a_tone():
+    tone = torch.sin(2 * torch.pi * 50 * torch.arange(800).double() / 800)[None]
+    assert torch.allclose(resampled(tone, 800, 400), tone[:, ::2], atol=1e-5)
+    assert torch.allclose(resampled(resampled(tone, 800, 1600), 1600, 800), tone, atol=1e-5)
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_the_loss_is_nothing_at_the_style_itself_and_holds_the_content(statistic, spectrum, wave):
+    place, net = PLACES["plain samples"](spectrum, wave.shape[1]), WideConvolution(6, 5, 3.0, 1.0, 0)
+    kind = STATISTICS[statistic]
+    target = [kind.of(layer) for layer in net(place, wave)]
+    objective = Objective(place, net, kind, Weights(0.5), target, wave)
+    assert float(objective(wave)) == pytest.approx(0, abs=1e-2)
+    terms = objective.terms(0.3 * wave)
+    assert min(float(value) for value in terms.values()) > 1e-4
+
+
+def test_minimise_finds_the_least_and_spends_what_it_may():
+    goal = torch.linspace(-1, 1, 5)
+    seen = []
+    for optimiser in ("lbfgs", "adam"):
+        found = minimise(
+            lambda x: (x - goal).square().sum() + (x - goal).pow(4).sum(),
+            torch.zeros(5),
+            60,
+            optimiser=optimiser,
+            rate=0.1,
+            each=lambda count, loss, x: seen.append(count),
+        )
+        assert torch.allclose(found.variable, goal, atol=0.05)
+        assert len(found.losses) <= 60
+    assert max(seen) <= 60
+    assert minimise(lambda x: x.sum(), goal, 0).losses == ()
+
+
+def test_beginnings(spectrum):
+    levels, style = torch.rand(1, 60, 5) * 3, torch.rand(1, 80, 5) + torch.arange(5.0)
+    assert torch.equal(begin(levels, style, "content"), levels)
+    mean = begin(levels, style, "mean")
+    assert mean[0].mean(0)[1:] == pytest.approx(style[0].mean(0)[1:], abs=0.2)
+    carried = begin(levels, style, "transport")
+    assert gaussian_of(carried[0]).covariance.diagonal() == pytest.approx(style[0].var(0), rel=0.5)
+    assert (carried[0] <= style[0].amax(0) + 1e-5).all()
+    half = begin(levels, style, "mean", 0.5)
+    assert torch.allclose(half, ((levels + mean) / 2), atol=0.3)
+
+
+def test_pieces_cover_and_join_at_constant_power():
+    assert pieces(RATE, RATE, 64) == [(0, RATE)]
+    spans = pieces(50 * RATE, RATE, 64)
+    assert spans[0][0] == 0
+    assert spans[-1][1] == 50 * RATE
+    assert all(low % 64 == 0 and high - low <= 20.5 * RATE for low, high in spans)
+    assert all(a[1] - b[0] >= 0.99 * RATE for a, b in pairwise(spans))
+    same = torch.randn(2, 50 * RATE, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(joined([same[:, low:high] for low, high in spans], spans), same, atol=1e-5)
+    others = [torch.randn(1, high - low, generator=torch.Generator().manual_seed(low)) for low, high in spans]
+    power = joined(others, spans)[0].square().unfold(0, 2000, 2000).mean(1)
+    assert float(power.min()) > 0.8
+
+
+def test_loudness_is_that_of_bs1770_and_is_met_without_clipping():
+    t = np.arange(48000) / 48000
+    sine = np.sin(2 * np.pi * 997 * t)[None]
+    assert loudness(sine, 48000) == pytest.approx(-3.01, abs=0.05)
+    assert loudness(0.1 * sine, 48000) == pytest.approx(-23.01, abs=0.05)
+    quiet, down = levelled(sine, 0.01 * sine, 48000)
+    assert (np.abs(quiet).max(), down) == (pytest.approx(0.01, rel=1e-3), 0.0)
+    click = np.zeros((1, 48000))
+    click[0, 1000] = 1.0
+    loud, down = levelled(click, sine, 48000)
+    assert np.abs(loud).max() == pytest.approx(PEAK_LIMIT)
+    assert down > 10
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if not method.recipe])
+def test_every_method_without_a_run_nears_the_style(name):
+    small = replace(METHODS[name], filters=min(METHODS[name].filters, 24), evaluations=8)
+    content, style = voice(), rain()
+    found = restyle(content, style, RATE, Wish(name), method=small)
+    assert found.wave.shape == content.shape
+    assert np.isfinite(found.wave).all()
+    assert np.abs(found.wave).max() <= PEAK_LIMIT + 1e-6
+    assert min(found.losses) < 0.7 * found.losses[0]
+    assert abs(float(found.wave.mean())) < 1e-3
+    again = restyle(content, style, RATE, Wish(name), method=small)
+    assert np.array_equal(found.wave, again.wave)
+
+
+def test_strength_nought_keeps_the_content_and_stereo_stays():
+    content = voice(channels=2)
+    small = replace(METHODS["random-cnn"], filters=16, evaluations=5)
+    told = []
+    kept = restyle(
+        content,
+        rain(),
+        RATE,
+        Wish(strength=0.0),
+        method=small,
+        each=lambda share, loss, preview: told.append((share, preview().shape)),
+    )
+    assert np.corrcoef(kept.wave[0], content[0])[0, 1] > 0.98
+    assert np.std(kept.wave[1]) / np.std(kept.wave[0]) == pytest.approx(2, rel=0.05)
+    assert told[-1] == (1.0, content.shape)
+
+
+def test_a_texture_has_the_length_asked_for_and_the_styles_spectrum():
+    style = rain()
+    small = replace(METHODS["random-cnn"], filters=16, evaluations=5)
+    found = restyle(None, style, RATE, Wish(seed=3), seconds=0.7, method=small)
+    assert found.wave.shape == (1, 5600)
+    spectra = [np.abs(np.fft.rfft(one[0, :4096])) ** 2 for one in (found.wave, style)]
+    shares = [power[: len(power) // 2].sum() / power.sum() for power in spectra]
+    assert shares[0] == pytest.approx(shares[1], abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("content", "style", "words"),
+    [
+        (np.zeros((1, RATE)), rain(), "silent"),
+        (voice(), rain(0.1), "0.100 s"),
+        (np.full((1, RATE), np.nan), rain(), "NaN"),
+    ],
+)
+def test_unusable_sounds_are_refused(content, style, words):
+    with pytest.raises(DataError, match=words):
+        restyle(content, style, RATE)
+
+
+@pytest.mark.parametrize(
+    "wish", [{"method": "taggr"}, {"strength": 1.5}, {"content": -1.0}, {"evaluations": 0}, {"content": float("nan")}]
+)
+def test_wishes_that_make_no_sense_are_refused(wish):
+    with pytest.raises(UsageError):
+        Wish(**wish)
+
+
+def test_a_trained_net_must_be_handed_over():
+    with pytest.raises(UsageError, match="tagger"):
+        restyle(voice(), rain(), RATE, Wish("tagger"))
+    with pytest.raises(UsageError, match="codes"):
+        restyle(voice(), rain(), RATE, Wish("latent"))

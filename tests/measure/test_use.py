@@ -1,0 +1,129 @@
+"""Use of a code: worth nothing where nobody listens, as much as the other item differs where one does."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Independent, Normal
+
+from latentscape.core.errors import DataError
+from latentscape.measure.portraits import learn, portrait
+from latentscape.measure.use import costs, derangement, latent_use
+from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
+from latentscape.models.model import LatentModel, Layer
+
+
+class Line(LatentModel):
+    """x = gain z + noise, q the exact posterior of N(0, 1) codes; ``config.latent_dropout`` says it can do without."""
+
+    def __init__(self, gain: float) -> None:
+        super().__init__()
+        self.event_shape, self.latent_shapes = (2,), ((2,),)
+        self.gain = torch.nn.Parameter(torch.tensor(gain))
+        self.config = AutoencoderConfig()
+
+    def infer(self, x, context={}, *, samples=1, mean=False):
+        precision = 1 + self.gain**2
+        q = Independent(Normal(self.gain * x / precision, precision**-0.5 * torch.ones_like(x)), 1)
+        return (Layer(q.mean[None] if mean else q.rsample((samples,)), q, Independent(Normal(torch.zeros(2), 1.0), 1)),)
+
+    def generate(self, n, context={}, *, clamp=(), temperature=()):
+        return (torch.randn(n, 2),)
+
+    def decode(self, z, context={}):
+        return Independent(Normal(self.gain * z[0].nan_to_num(0.0), 1.0), 1)
+
+
+def data(model, n=4000):
+    torch.manual_seed(0)
+    x = model.gain.item() * torch.randn(n, 2) + torch.randn(n, 2)
+    return [(x[:1500], {}), (x[1500:], {})]
+
+
+@pytest.mark.parametrize("gain", [0.0, 2.0])
+def test_the_numbers_are_those_of_a_line_of_known_gain(gain):
+    """Closed forms: D = (1 + ln 2 pi + g^2 / (1 + g^2) - 1)/2 ..., shuffled by g^2 (1 + ...) more, in bits."""
+    model = Line(gain)
+    found = {name: number.value for name, number in latent_use(model, data(model)).items()}
+    variance = 1 + gain**2
+    posterior = gain**2 / variance  # of g z about its mean, given x
+    residual = (1 / variance**2) * variance  # of x - g E z
+    own = 0.5 * (math.log(2 * math.pi) + residual + posterior)
+    rate = 0.5 * math.log(variance)
+    other = 0.5 * (math.log(2 * math.pi) + variance + gain**2)
+    bits = math.log(2)
+    assert found["distortion_bits"] == pytest.approx(own / bits, abs=0.04)
+    assert found["rate_bits"] == pytest.approx(rate / bits, abs=0.04)
+    assert found["nll_bits"] == pytest.approx((0.5 * math.log(2 * math.pi * variance) + 0.5) / bits, abs=0.04)
+    assert found["shuffle_cost"] == pytest.approx((other - own) / bits, abs=6 * found["shuffle_cost_error"] + 1e-6)
+    assert found["active_latents"] == (2 if gain else 0)
+    assert "gain" not in found
+
+
+def test_without_a_code_is_a_twin_or_the_same_decoder():
+    model, twin = Line(2.0), Line(0.0)
+    batches = data(model)
+    found = latent_use(model, batches, without=costs(twin, batches))
+    assert found["no_code_bits"].value == pytest.approx(costs(twin, batches).bits(costs(twin, batches).total))
+    assert found["gain"].value > found["net_gain"].value > 0  # a unit normal is the wrong law for x
+    model.config = type("config", (), {"latent_dropout": 0.1})()
+    own = latent_use(model, batches)
+    assert own["no_code_bits"].value == pytest.approx(found["no_code_bits"].value, rel=1e-5)
+
+
+def test_padding_is_not_counted():
+    """Values in the context's ``present`` are what a value is counted by."""
+    model = Line(1.0)
+    x = torch.randn(6, 2)
+    half = {"present": torch.tensor([[1.0, 0.0]]).expand(6, -1)}
+    whole, part = costs(model, [(x, {})]), costs(model, [(x, half)])
+    assert part.bits(part.total) == pytest.approx(2 * whole.bits(whole.total))
+    assert part.error(part.total) > 0
+
+
+def test_nothing_stays_in_its_place():
+    for n in (2, 3, 10):
+        found = derangement(n, 3)
+        assert sorted(found.tolist()) == list(range(n))
+        assert not bool((found == torch.arange(n)).any())
+
+
+def test_an_infinite_rate_leaves_its_numbers_out_and_one_item_is_refused():
+    config = AutoencoderConfig.model_validate(
+        {"latent": 2, "posterior": "deterministic", "encoder": {"kind": "mlp", "widths": [4]}}
+    )
+    found = latent_use(Autoencoder(config, (3,)), [(torch.randn(8, 3), {})])
+    assert "rate_bits" not in found
+    assert "shuffle_cost" in found
+    with pytest.raises(DataError, match="at least two"):
+        latent_use(Line(1.0), [(torch.randn(1, 2), {})])
+    with pytest.raises(DataError, match="at least one item"):
+        costs(Line(1.0), [])
+    model = Line(1.0)
+    with pytest.raises(DataError, match="saw 3 other items"):
+        latent_use(model, [(torch.randn(4, 2), {})], without=costs(model, [(torch.randn(3, 2), {})]))
+
+
+def test_portraits_tell_apart():
+    time = torch.arange(4000) / 8000
+    rng = np.random.default_rng(0)
+
+    def note(pitch, loudness, silence):
+        wave = loudness * torch.sin(2 * math.pi * pitch * time)[None] + 1e-5 * torch.from_numpy(
+            rng.normal(size=(1, 4000))
+        )
+        return torch.nn.functional.pad(wave.float(), (silence, 0))
+
+    low, loud, late = (portrait(note(*how), 8000) for how in ((200, 0.1, 0), (200, 0.5, 0), (200, 0.1, 2000)))
+    high = portrait(note(900, 0.1, 0), 8000)
+    near, far = max(np.abs(low - other).mean() for other in (loud, late)), np.abs(low - high).mean()
+    assert far > 3 * near
+    names = [str(rng.choice(["low", "high"])) for _ in range(24)]
+    items = np.stack([portrait(note(200 if name == "low" else 900, 0.1, 0), 8000) for name in names])
+    for hidden in (0, 8):
+        judge = learn(items[:16], names[:16], hidden=hidden)
+        assert judge.classes == ("high", "low")
+        assert judge.accuracy(items[16:], names[16:]) == 1.0
+    with pytest.raises(DataError, match="1 classes"):
+        learn(items, ["one"] * 24)
