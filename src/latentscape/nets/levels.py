@@ -26,11 +26,19 @@ from latentscape.nets.mlp import ACTIVATIONS, Activation, linear
 
 
 class _LevelsConfig(Record):
-    """Attributes: ``blocks`` gated residual blocks a level and direction; none leaves every map linear."""
+    """What both kinds have.
+
+    Attributes:
+        blocks: gated residual blocks a level and direction; none leaves every map linear.
+        activation: phi.
+        norm: whether there is a normalisation n.
+        dropout: share of the inner values of a block that is left out in training.
+    """
 
     blocks: int = Field(1, ge=0)
     activation: Activation = "silu"
     norm: bool = True
+    dropout: float = Field(0.0, ge=0, lt=1)
 
 
 class DenseLevelsConfig(_LevelsConfig):
@@ -140,6 +148,7 @@ class Gated(nn.Module):
             *levels.active(width),
             levels.mix(width, width, 3, 2**0.5),
             *levels.active(width),
+            *([nn.Dropout(levels.config.dropout)] if levels.config.dropout else []),
             levels.mix(width, 2 * width, 3, 1.0),
         )
 
