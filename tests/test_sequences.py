@@ -10,6 +10,7 @@ from latentscape.experiment.card import card
 from latentscape.experiment.config import resolve
 from latentscape.experiment.run import train_run
 from latentscape.instrument.loading import load, load_waves
+from latentscape.models.samplernn import Recurrent
 from latentscape.workshop import Making, sample
 
 SETS = (
@@ -30,13 +31,24 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache-sequences")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _few(cache):
+    """Look at few windows: what is measured is not the point here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LATENTSCAPE_CACHE", str(cache))
+        patch.setattr(Recurrent, "glance", 4000)
+        patch.setattr("latentscape.experiment.waves.WINDOWS", 64)
+        patch.setattr("latentscape.experiment.waves.SECONDS", 0.2)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _one_cache(cache, monkeypatch):
     monkeypatch.setenv("LATENTSCAPE_CACHE", str(cache))
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, _few):
     run = tmp_path_factory.mktemp("sequences") / "run"
     return run, run_experiment(asked(run, *SETS, "train.max_steps=60", rate=8000), lambda line: None)
 

@@ -29,11 +29,14 @@ def test_restyle_keeps_rate_depth_and_channels_and_refuses_in_a_line(run, folder
         ("restyle", content, style, "--out", out): "--overwrite",
         ("restyle", content, style, "--out", content, "--overwrite"): "one of the sounds themselves",
         ("restyle", content, style, "--out", tmp_path / "x.ogg"): "expected one of",
-        ("restyle", content, style, "--out", tmp_path / "x.wav", "--method", "tagger"): "--recipe tagger-mel",
+        ("restyle", content, style, "--out", tmp_path / "x.wav", "--method", "tagger"): "--recipe tagger-chunk",
         ("restyle", content, style, "--out", tmp_path / "x.wav", "--run", run): "needs no run",
         ("restyle", content, style, "--out", tmp_path / "x.wav", "--method", "cnn"): "random-cnn",
         ("restyle", content, style, "--out", tmp_path / "x.wav", "--seconds", 2): "--seconds",
         ("restyle", "-", style, "--out", tmp_path / "x.wav", "--method", "latent", "--run", run): "needs a content",
+        ("restyle", content, style, "--out", tmp_path / "x.wav", "--method", "wavenet"): "--recipe wavenet",
+        ("benchmark", "restyle", "--out", tmp_path / "b", "--run", "transport=x"): "METHOD=RUN",
+        ("benchmark", "restyle", folder, "--out", tmp_path / "b", "--methods", "texture"): "is not there",
     }
     for typed, words in refusals.items():
         assert shell(*typed) == 2

@@ -13,6 +13,7 @@ from latentscape.edit.restyle.statistics import (
     gaussian_of,
     gram,
     powers,
+    ranked,
     transport,
     wasserstein,
 )
@@ -101,3 +102,14 @@ def test_autocorrelation_finds_a_period_and_agrees_with_sums():
     direct = (centred[7:] * centred[:-7]).mean(0) / centred.square().mean(0)
     assert torch.allclose(found[6], direct, atol=1e-4)
     assert autocorrelation(features[:5], 40).shape == (4, 2)
+
+
+def test_ranks_carry_a_distribution_in_order():
+    a = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    b = 5 + torch.rand(90, 3, generator=torch.Generator().manual_seed(1)) ** 3
+    found = ranked(a, b)
+    assert torch.equal(found.argsort(0), a.argsort(0))
+    assert torch.allclose(ranked(a, a[torch.randperm(40)]), a)
+    levels = torch.linspace(0.05, 0.95, 10)
+    assert torch.allclose(found.quantile(levels, 0), b.quantile(levels, 0), atol=0.1)
+    assert float(found.amax()) <= float(b.amax())

@@ -8,6 +8,7 @@ from latentscape.core.errors import DataError
 from latentscape.measure.style import (
     RATE,
     RandomListener,
+    content_similarity,
     correlation,
     heard,
     judge_restyling,
@@ -67,6 +68,17 @@ def test_a_lasting_filter_leaves_the_content(content):
 
 def test_pitch_is_left_out_where_there_is_none(content):
     assert judge_restyling(hiss(1), content, hiss(), RATE).content.pitch is None
+
+
+@pytest.mark.parametrize(("share", "compared"), [(0.15, False), (0.5, True)])
+def test_pitch_counts_where_a_quarter_of_the_content_is_voiced_in_both(share, compared):
+    t = torch.arange(5 * RATE) / RATE
+    phase = 2 * torch.pi * (220 * t + 6 * torch.sin(2 * t))
+    song = sum(torch.sin(k * phase) / k for k in range(1, 5))[None]
+    cut = round(share * song.shape[1])
+    part = torch.cat((song[:, :cut], torch.randn(1, song.shape[1] - cut, generator=torch.manual_seed(0))), 1)
+    y, c = (heard(one, RATE) for one in (part, song))
+    assert (content_similarity(y, c).pitch is not None) == compared
 
 
 def test_a_listener_hears_the_same_in_every_run():

@@ -1,14 +1,17 @@
-"""Grids of trainings, what they show, and the judges that look at them."""
+"""Grids of trainings, what they show, and the judges that look at them; and the benchmark of restyling."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from latentscape.benchmark.catalogue import Suite
 from latentscape.core.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from latentscape.experiment.run import Say
+
+Name = Suite | Literal["restyle", "waveform"]
 
 __all__ = ["BenchmarkRequest", "BenchmarkSummary", "run_benchmark", "suite_of"]
 
@@ -18,9 +21,9 @@ class BenchmarkRequest:
     """What the shell was asked to compare; see ``latentscape benchmark --help``.
 
     Attributes:
-        suite: images or notes.
+        suite: images, notes, waveform or restyle.
         out: the folder of all that comes of it.
-        source: takes the place of the grid's own.
+        source: takes the place of the grid's own; of ``restyle`` the folder of the clips.
         quick: the short grid of the suite.
         grid: a file with a grid of one's own.
         jobs: cells at a time; ``None`` as many as there are cores.
@@ -29,9 +32,11 @@ class BenchmarkRequest:
         against: the folder of another benchmark, whose ranking the report compares with this one's.
         report_only: write the report of what is there, and run nothing.
         overwrite: make cells again that were made with other settings.
+        methods: of ``restyle``; none are all that can be had.
+        runs: of ``restyle``, ``METHOD=RUN``.
     """
 
-    suite: Suite
+    suite: Name
     out: Path
     source: str | None = None
     quick: bool = False
@@ -42,6 +47,8 @@ class BenchmarkRequest:
     against: Path | None = None
     report_only: bool = False
     overwrite: bool = False
+    methods: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,14 +93,15 @@ class BenchmarkSummary:
         }
 
 
-def suite_of(name: str) -> Suite:
+def suite_of(name: str) -> Name:
     """Return the suite of that name.
 
     Raises:
         UsageError: there is none.
     """
-    if name not in get_args(Suite):
-        raise UsageError(f"no benchmark '{name}'{nearest(name, get_args(Suite))}")
+    names = (*get_args(Suite), "restyle", "waveform")
+    if name not in names:
+        raise UsageError(f"no benchmark '{name}'{nearest(name, names)}")
     return name  # type: ignore[return-value]
 
 
@@ -104,6 +112,12 @@ def run_benchmark(request: BenchmarkRequest, say: "Say") -> BenchmarkSummary:
         UsageError: the request or the grid is wrong, or its folder is taken.
         LatentscapeError: anything else that the data or the folder are wrong about.
     """
+    if request.suite == "restyle":
+        return _restyle(request, say)
+    if request.methods or request.runs:
+        raise UsageError("--methods and --run go with `benchmark restyle`")
+    if request.suite == "waveform":
+        return _waveform(request, say)
     # heavy, and not needed by whoever only reads a name of this package
     from latentscape.benchmark.check import check_cells
     from latentscape.benchmark.grid import load_grid
@@ -133,3 +147,40 @@ def run_benchmark(request: BenchmarkRequest, say: "Say") -> BenchmarkSummary:
         return BenchmarkSummary(request.out, interrupted=True)
     page = write_report(request.out, against=request.against)
     return BenchmarkSummary(request.out, tally.done, tally.failed, tally.kept, tally.seconds, page=page)
+
+
+def _restyle(request: BenchmarkRequest, say: "Say") -> BenchmarkSummary:
+    from latentscape.benchmark.restyle import asked_of, run_restyling
+    from latentscape.benchmark.restyle_report import write_restyle_report
+    from latentscape.data.sources import data_root
+
+    if request.quick or any((request.grid, request.jobs, request.minutes, request.ray, request.against)):
+        raise UsageError("restyle has no grid of trainings: it takes --methods, --run, --report-only and --overwrite")
+    clips = data_root() / "clips" if request.source is None else Path(request.source)
+    if request.report_only:
+        return BenchmarkSummary(request.out, page=write_restyle_report(request.out, clips))
+    asked = asked_of(request.out, clips, request.methods, request.runs, overwrite=request.overwrite)
+    try:
+        tally = run_restyling(asked, say)
+    except KeyboardInterrupt:
+        return BenchmarkSummary(request.out, interrupted=True)
+    page = write_restyle_report(request.out, clips)
+    return BenchmarkSummary(request.out, tally.done, tally.failed, tally.kept, tally.seconds, page=page)
+
+
+def _waveform(request: BenchmarkRequest, say: "Say") -> BenchmarkSummary:
+    from latentscape.benchmark.waveform import load_waveforms, run_waveforms
+    from latentscape.benchmark.waveform_report import write_waveform_report
+
+    if any((request.jobs, request.minutes, request.ray, request.against)) or (request.grid and request.quick):
+        raise UsageError("waveform takes SOURCE, --quick or --grid, --report-only and --overwrite")
+    if request.report_only:
+        return BenchmarkSummary(request.out, page=write_waveform_report(request.out))
+    grid = load_waveforms(request.grid or ("quick" if request.quick else "full"), request.source)
+    began = time.monotonic()
+    tally = run_waveforms(grid, request.out, say, overwrite=request.overwrite)
+    if tally.interrupted:
+        return BenchmarkSummary(request.out, interrupted=True)
+    page = write_waveform_report(request.out) if tally.done or tally.kept else None
+    seconds = time.monotonic() - began
+    return BenchmarkSummary(request.out, tally.done, tally.failed, tally.kept, seconds, page=page)

@@ -90,7 +90,9 @@ def restyle(
     content: Annotated[Path, typer.Argument(metavar="CONTENT", help="what stays: a sound, or - for a texture alone")],
     style: Annotated[Path, typer.Argument(metavar="STYLE", help="what it shall sound like")],
     out: Annotated[Path, typer.Option("--out", "-o", help="the file to write (wav, flac, aiff)")],
-    method: Annotated[str, typer.Option(help="stft-gram, random-cnn, texture, tagger or latent")] = "random-cnn",
+    method: Annotated[
+        str, typer.Option(help="random-cnn, transport, texture, stft-gram, tagger or latent")
+    ] = "random-cnn",
     run: Annotated[Path | None, typer.Option(help="the trained run that tagger and latent need")] = None,
     strength: Annotated[float, typer.Option(help="how far to go: 0 (content) to 1 (style)")] = 1.0,
     content_weight: Annotated[

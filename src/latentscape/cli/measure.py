@@ -96,9 +96,10 @@ def _evaluate_paths(
 
 @app.command(rich_help_panel=MEASURE)
 def benchmark(
-    suite: Annotated[str, typer.Argument(help="images or notes")],
+    suite: Annotated[str, typer.Argument(help="images, notes, waveform or restyle")],
     source: Annotated[
-        str | None, typer.Argument(metavar="SOURCE", help="what to train on", show_default="what the grid says")
+        str | None,
+        typer.Argument(metavar="SOURCE", help="what to train on; or the clips", show_default="what the grid says"),
     ] = None,
     *,
     out: OutFolder,
@@ -114,14 +115,19 @@ def benchmark(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="make cells again that were made with other settings")
     ] = False,
+    methods: Annotated[str, typer.Option("--methods", help="of restyle: names, with commas", show_default="all")] = "",
+    run: Annotated[
+        list[str] | None, typer.Option("--run", metavar="METHOD=RUN", help="of restyle: the run that a method needs")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a grid of models on the same data and budget, measure all of them, and report; goes on where it stopped."""
+    """Train a grid of models, or restyle pairs of sounds, measure all of it, and report; goes on where it stopped."""
     from latentscape.benchmark import BenchmarkRequest, run_benchmark, suite_of
 
     request = BenchmarkRequest(
-        suite_of(suite), out, source, quick, grid, jobs, minutes, ray, against, report_only, overwrite
-    )
+        suite_of(suite), out, source, quick, grid, jobs, minutes, ray, against, report_only, overwrite,
+        tuple(filter(None, methods.split(","))), tuple(run or ()),
+    )  # fmt: skip
     summary = run_benchmark(request, say=saying(as_json))
     print_json(summary.to_json()) if as_json else typer.echo("\n".join(summary.lines()))
     if summary.interrupted:

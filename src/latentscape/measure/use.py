@@ -33,6 +33,7 @@ from latentscape.measure.latent import ACTIVE_NATS, dimension_rate
 from latentscape.measure.measure import Number
 from latentscape.models.autoregressive import PRESENT
 from latentscape.models.bounds import evaluating
+from latentscape.models.memory import Memory
 from latentscape.models.model import LatentModel, Model
 
 Batches = Iterable[tuple[Tensor, Context]]
@@ -93,10 +94,12 @@ def costs(model: Model, batches: Batches, *, seed: int = 0) -> Costs:
 def _costs(model: Model, batches: Batches, seed: int) -> tuple[Costs, list[Latents]]:
     rows: list[tuple[Tensor, ...]] = []
     codes: list[Latents] = []
+    memory = Memory()
     with evaluating(model):
         for index, (x, context) in enumerate(batches):
             with seeded("use", seed, index, device=x.device):
-                terms = model.terms(x, context)
+                terms = model.terms(x, memory.recall(context))
+            memory.keep(terms.after)
             nothing = terms.distortion.new_zeros(len(x), 0)
             each = torch.cat([nothing, *(dimension_rate(layer) for layer in terms.layers)], 1)
             rate = torch.stack([nothing.sum(1), *(rate[0] for rate in terms.rate)], 1)[:, 1:]

@@ -93,6 +93,11 @@ def method_of(name: str) -> Method:
     Raises:
         UsageError: there is none of that name.
     """
+    if name == "wavenet":  # it is asked for by name; docs/restyle.md
+        raise UsageError(
+            "--method wavenet is not offered, with or without a run of --recipe wavenet; "
+            "tagger (--recipe tagger-chunk) and latent (--recipe frames) listen by trained nets"
+        )
     if name not in METHODS:
         raise UsageError(f"--method got '{name}'{nearest(name, METHODS)}")
     return METHODS[name]

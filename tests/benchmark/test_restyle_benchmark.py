@@ -1,0 +1,112 @@
+"""The benchmark of restyling on sounds of a second."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from latentscape.benchmark import BenchmarkRequest, run_benchmark
+from latentscape.benchmark.restyle import Asked, Pair, asked_of, effect_error, processed, run_restyling, sounds_of
+from latentscape.benchmark.restyle_report import met, write_restyle_report
+from latentscape.core.errors import UsageError
+
+RATE = 8000
+PAIRS = (Pair("c", "s"), Pair("c", "s", chain=True), Pair("", "long"))
+
+
+def voice(pitch: float, seconds: float = 1.0) -> np.ndarray:
+    t = np.arange(round(seconds * RATE)) / RATE
+    return sum(np.sin(2 * np.pi * k * pitch * t) / k for k in range(1, 6)) * (0.05 + 0.1 * (np.sin(14 * t) > 0))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    clips = tmp_path_factory.mktemp("clips")
+    noise = np.random.default_rng(0).normal(size=2 * RATE)
+    sounds = {
+        "c": voice(150),
+        "s": 0.05 * np.diff(noise[: RATE + 1]),
+        "long": 0.05 * np.convolve(noise, np.ones(12) / 12, "same"),
+    }
+    for name, wave in sounds.items():
+        soundfile.write(clips / f"{name}.flac", wave, RATE)
+    asked = Asked(tmp_path_factory.mktemp("out"), clips, ("transport", "tagger"), {}, PAIRS)
+    return asked, run_restyling(asked, lambda line: None)
+
+
+def test_every_cell_is_made_once_and_a_failure_is_tried_again(made):
+    asked, tally = made
+    assert len(tally.done) == 9  # two controls and a method each
+    assert [name.rpartition("--")[2] for name in tally.failed] == ["tagger"] * 3
+    again = run_restyling(asked, lambda line: None)
+    assert (again.done, again.kept, len(again.failed)) == ((), tally.done, 3)
+
+
+def test_a_cell_of_other_settings_is_refused(made):
+    asked, _ = made
+    place = asked.out / "cells" / "c--s--transport.json"
+    whole = place.read_text()
+    row = json.loads(whole)
+    place.write_text(json.dumps(row | {"asked": row["asked"] | {"run": "other"}}))
+    with pytest.raises(UsageError, match="other settings"):
+        run_restyling(asked, lambda line: None)
+    place.write_text(whole)
+
+
+def test_judges_of_pairs_chains_and_textures(made):
+    asked, _ = made
+    rows = {p.stem: json.loads(p.read_text()) for p in (asked.out / "cells").glob("*.json")}
+    assert rows["c--s--transport"]["style"]["random"] < rows["c--s--filtered"]["style"]["random"] < 1
+    assert {"effect", "as_true"} <= rows["c--s-processed--transport"].keys()
+    texture = rows["texture--long--transport"]
+    assert texture["other"] < 0.5
+    assert "content" not in texture
+    assert rows["texture--long--other-half"]["other"] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_error_in_effect_is_nothing_for_the_truth_and_one_for_the_content(made):
+    asked, _ = made
+    sounds = sounds_of(asked.clips, PAIRS[1])
+    content, truth = (torch.from_numpy(np.asarray(one[0])).float() for one in (sounds.content, sounds.truth))
+    assert effect_error(truth, content, truth) == 0
+    assert effect_error(content, content, truth) == 1
+    power = np.abs(np.fft.rfft(processed(np.random.default_rng(1).normal(size=(1, RATE)), RATE)[0])) ** 2
+    assert power[:100].mean() < 0.4 * power[500:3000].mean()
+
+
+def test_the_page_says_what_it_comes_to(made):
+    asked, _ = made
+    page = write_restyle_report(asked.out, asked.clips, PAIRS)
+    text = (asked.out / "report.md").read_text()
+    assert page.stat().st_size > 50_000
+    assert "methods reach a mean style distance" in text
+    assert "tagger: " in text
+    assert "unseen half" in text
+    assert "error in effect" in text
+    good = {"style": {"random": 0.2}, "content": 0.7, "noisier": -2.0}
+    assert met(good)
+    assert not any(met(good | worse) for worse in ({"style": {"random": 0.4}}, {"content": 0.4}, {"noisier": -4.0}))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"methods": ("tagger",)}, "--run tagger=RUN"),
+        ({"runs": ("transport=x",)}, "METHOD=RUN"),
+        ({"source": "nowhere"}, "is not there"),
+        ({"quick": True}, "no grid"),
+        ({"report_only": True}, "holds no benchmark"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_a_line(tmp_path, options, words):
+    with pytest.raises(UsageError, match=words):
+        run_benchmark(BenchmarkRequest("restyle", tmp_path, **({"source": str(tmp_path)} | options)), print)
+
+
+def test_runs_and_methods_go_with_restyle_alone(tmp_path):
+    with pytest.raises(UsageError, match="benchmark restyle"):
+        run_benchmark(BenchmarkRequest("images", tmp_path, methods=("texture",)), print)
+    with pytest.raises(UsageError, match="wavenet"):
+        asked_of(tmp_path, tmp_path, ("wavenet",), ())

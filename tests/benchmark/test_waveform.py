@@ -1,0 +1,140 @@
+"""The benchmark of waves: what it measures, what it keeps, and its page."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from latentscape.benchmark import BenchmarkRequest, run_benchmark
+from latentscape.benchmark.waveform import Ear, high_share, load_waveforms
+from latentscape.benchmark.waveform_report import compose, write_waveform_report
+from latentscape.core.errors import ConfigError, UsageError
+from latentscape.experiment.config import resolve
+from latentscape.measure.curves import curves_of
+from latentscape.measure.journey import statistics
+from latentscape.measure.portraits import portrait
+from latentscape.models.samplernn import Recurrent
+
+RATE = 8000
+GRID = """
+title: tiny
+source: sines
+rate: 2000
+seconds: 0.5
+count: 4
+base: {train.minutes: null, train.tensorboard: false, train.threads: 1, train.precision: 32, data.pool_seconds: 20}
+members:
+  SampleRNN:
+    recipe: samplernn
+    steps: 8
+    set: {model.net.width: 16, model.net.head: 16, train.batch_size: 4, window.length: 128, window.hop: 128}
+  unheard of:
+    recipe: samplernn
+    steps: 8
+    set: {model.condition: [nothing]}
+"""
+
+
+def test_the_grids_of_the_package_are_made_of_recipes():
+    for name in ("full", "quick"):
+        grid = load_waveforms(name)
+        assert len(grid.members) >= 4
+        for member in grid.members.values():
+            sets = [f"{key}={json.dumps(value)}" for key, value in {**grid.base, **member.set}.items()]
+            resolve(member.recipe, [*sets, f"train.max_steps={member.steps}"])
+    assert load_waveforms("quick", "tones").source == "tones"
+
+
+def test_a_wrong_grid_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="can't be read"):
+        load_waveforms(tmp_path / "none.yaml")
+    own = tmp_path / "own.yaml"
+    for text, error in (("a: [", "is not YAML"), ("[]", "got list"), ("title: x", "'source' is missing")):
+        own.write_text(text)
+        with pytest.raises(ConfigError, match=error):
+            load_waveforms(own)
+    with pytest.raises(UsageError, match="waveform takes SOURCE"):
+        run_benchmark(BenchmarkRequest("waveform", tmp_path, minutes=2.0), lambda line: None)
+    with pytest.raises(UsageError, match="holds no benchmark of waveforms"):
+        write_waveform_report(tmp_path)
+
+
+def sound(frequency: float, level: float = 0.1, seconds: float = 1.0) -> torch.Tensor:
+    t = torch.arange(round(seconds * RATE)) / RATE
+    return level * torch.sin(2 * torch.pi * frequency * t)[None]
+
+
+def test_high_energy_is_counted_in_db():
+    low, high = sound(500.0), sound(3000.0)
+    assert high_share([low + high], RATE) == pytest.approx(-3.01, abs=0.05)
+    assert high_share([low + 0.1 * high], RATE) == pytest.approx(-20.04, abs=0.1)
+
+
+def made_ear() -> Ear:
+    """An ear on tones of many pitches and levels."""
+    generator = np.random.default_rng(0)
+    tones = [sound(float(f), float(a)) for f, a in generator.uniform((200, 0.01), (3000, 0.5), (20, 2))]
+    usual = statistics([curves_of(wave, RATE) for wave in tones])
+    faces = np.stack([portrait(wave, RATE) for wave in tones])
+    return Ear(RATE, usual, tones[:10], tones[10:], faces.mean(0), faces.std(0) + 1e-6)
+
+
+def test_draws_like_the_corpus_are_nearer_than_others():
+    ear = made_ear()
+    alike, alone = ear.distances(ear.other), ear.distances([sound(3500.0)] * 20)
+    assert alone["frechet"] > 1.5 * alike["frechet"]
+    assert alone["kernel"] > alike["kernel"]
+    assert ear.distances(ear.real)["frechet"] == pytest.approx(0, abs=1e-3)
+    assert ear.deficit([sound(500.0)]) > 20
+    assert np.isfinite(ear.distances([torch.zeros(1, RATE)] * 4)["frechet"])
+
+
+def test_a_walk_through_many_sounds_reaches_more_than_a_still_one():
+    ear = made_ear()
+    moving = torch.cat([sound(f, 0.3, 0.4) for f in (250.0, 600.0, 1200.0, 2400.0)], dim=1)
+    still = sound(600.0, 0.3, 1.6)
+    wide, narrow = ear.along(moving, "circle", 0.4), ear.along(still, "circle", 0.4)
+    assert wide["circle_centroid"] > 0.5 > narrow["circle_centroid"]
+    assert wide["circle_seam_flux"] > 10
+    assert abs(narrow["circle_seam_level"]) < 0.1
+    assert "circle_seam_flux" not in ear.along(still, "circle", None)
+
+
+def test_it_trains_measures_keeps_and_reports(tmp_path, monkeypatch):
+    monkeypatch.setattr(Recurrent, "glance", 2000)
+    monkeypatch.setattr("latentscape.experiment.waves.WINDOWS", 16)
+    monkeypatch.setattr("latentscape.benchmark.waveform.LEARNT", 40)
+    monkeypatch.setattr("latentscape.experiment.waves.SECONDS", 0.2)
+    (tmp_path / "tiny.yaml").write_text(GRID)
+    out = tmp_path / "bench"
+    said: list[str] = []
+    request = BenchmarkRequest("waveform", out, grid=tmp_path / "tiny.yaml")
+    first = run_benchmark(request, said.append)
+    assert (first.done, first.failed, first.kept) == (("SampleRNN",), ("unheard-of",), ())
+    assert "no label 'nothing'" in (out / "logs" / "unheard-of.log").read_text()
+    numbers = json.loads((out / "cells" / "SampleRNN.json").read_text())["numbers"]
+    assert {"bits_per_sample", "unigram_bits", "frechet", "kernel", "deficit", "parameters", "minutes"} <= set(numbers)
+    assert len(list((out / "sounds" / "SampleRNN").glob("*.wav"))) == 4
+    text = (out / "report.md").read_text()
+    assert "A held-out sample costs least under SampleRNN" in text
+    assert "held-out sounds" in text
+    again = run_benchmark(request, said.append)
+    assert again.kept == ("SampleRNN",)
+    (tmp_path / "tiny.yaml").write_text(GRID.replace("steps: 8", "steps: 9"))
+    with pytest.raises(UsageError, match="was made with other settings"):
+        run_benchmark(request, said.append)
+
+
+def test_sentences_are_computed(tmp_path):
+    cells = [
+        {"name": "a", "numbers": {"frechet": 3.0, "diagonal_centroid": 0.2, "bits_per_sample": 4.0}},
+        {"name": "b", "numbers": {"frechet": 2.0, "diagonal_centroid": 0.5}},
+    ]
+    page = compose(cells, {"title": "t", "source": "s", "ceilings": {"frechet": 1.0}}, tmp_path)
+    answer = page.sections[0].items[0].text
+    assert "nearest to the corpus from b (Frechet distance: b 2, a 3; held-out sounds of another part have 1)" in answer
+    assert "range of centroid: b 50 %, a 20 %" in answer
+    draws = next(section for section in page.sections if section.title == "Draws").items[0]
+    assert draws.rows[-1] == ("held-out sounds", "1")
+    assert draws.best == {(1, 1)}
