@@ -15,7 +15,7 @@ and its circle. All of it is measured against the corpus:
 
 A folder OUT::
 
-    runs/MEMBER/            the run
+    runs/MEMBER/            the run, and beside it what was asked for
     sounds/MEMBER/*.wav     its draws and walks
     cells/MEMBER.json       what was measured; written last, so that a member that has one is finished
     logs/MEMBER.log         why it failed
@@ -62,6 +62,8 @@ LEARNT = 1200
 """Training sounds that the classifier learns from, at most."""
 HIGH = 2000.0
 """Hz."""
+FAR = 5.0
+"""Deviations of a portrait's numbers that count, at most."""
 KEPT = ("bits_per_sample", "bits_per_sample_error", "unigram_bits", "lsd_sound_model", "active_latents")
 """Figures of a run that are taken over."""
 
@@ -168,9 +170,12 @@ def _asked(grid: WaveformGrid, member: Member) -> dict[str, Any]:
 
 def _one(grid: WaveformGrid, member: Member, out: Path, name: str, ear: "Ear", say: Say) -> dict[str, Any] | None:
     """Train and measure one member; ``None`` where it was stopped."""
-    run, sounds = out / "runs" / name, out / "sounds" / name
-    facts = load_object(run / "run.json") if (run / "run.json").exists() else {}
+    run, sounds, asked = out / "runs" / name, out / "sounds" / name, _asked(grid, member)
+    plan = run.with_suffix(".json")
+    same = plan.exists() and load_object(plan) == asked
+    facts = load_object(run / "run.json") if same and (run / "run.json").exists() else {}
     if not (run / "verdict.json").exists() or facts.get("outcome") not in ("finished", "patience"):
+        save_json(plan, asked)
         begun = bool(facts) and facts.get("outcome") == "interrupted"
         sets = tuple(f"{key}={json.dumps(value)}" for key, value in {**grid.base, **member.set}.items())
         sets = () if begun else (*sets, f"train.max_steps={member.steps}")
@@ -251,6 +256,7 @@ class Ear:
     def features(self, waves: Sequence[Tensor]) -> Float[Tensor, "n f"]:
         """Return what the hidden layer hears of sounds."""
         faces = (np.stack([portrait(wave, self.rate) for wave in waves]) - self.mean) / self.scale
+        faces = faces.clip(-FAR, FAR)  # what never varies in the corpus would outweigh all else where it does
         if self.hidden is not None:
             weights, offsets = self.hidden
             faces = np.maximum(faces @ weights + offsets, 0)

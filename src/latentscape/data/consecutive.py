@@ -48,7 +48,7 @@ class Consecutive(Examples):
 
     def _part(self, x: Tensor, context: dict[str, Tensor], place: int) -> Batch:
         length = self.event_shape[-1]
-        cut = slice(0, length)
+        cut = slice(place * length, (place + 1) * length)
         context = context | {PLACE: torch.full((len(x),), place)}
         if PRESENT in context:
             context[PRESENT] = context[PRESENT][..., cut]

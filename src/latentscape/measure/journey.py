@@ -41,7 +41,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import median_filter
-from scipy.stats import rankdata
 from torch import Tensor
 
 from latentscape.core.errors import DataError
@@ -289,6 +288,8 @@ def course(curves: Curves, corpus: CorpusStatistics) -> dict[str, Number]:
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
     """Return the correlation of ranks, ties averaged; 0 where one of them is constant."""
+    from scipy.stats import rankdata  # takes seconds to import
+
     x, y = (rankdata(values) - (len(values) + 1) / 2 for values in (a, b))
     scale = np.sqrt((x**2).sum() * (y**2).sum())
     return float((x * y).sum() / scale) if scale > 0 else 0.0

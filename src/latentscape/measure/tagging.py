@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import rankdata
 
 from latentscape.core.errors import DataError
 from latentscape.measure.estimate import REPLICATES, Estimate, resamples
@@ -33,6 +32,8 @@ BINS = 10
 
 def roc_auc(scores: Scores, truth: Truth) -> Float[np.ndarray, " k"]:
     """Return the ROC-AUC of every tag; NaN where no sound has it, or every one."""
+    from scipy.stats import rankdata  # takes seconds to import
+
     ones = truth.sum(0).astype(float)
     zeros = len(truth) - ones
     ranks = np.asarray(rankdata(scores, axis=0))
