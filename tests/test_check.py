@@ -51,7 +51,7 @@ def test_a_sensible_configuration_has_no_flags():
         (["train.minutes=null", "train.max_steps=100", "train.warm_up=50"], "train.warm_up: 50 of 100 .* cut to 10"),
         (["objective.beta=0.01"], "objective.beta: a weight of 0.01 .* over-fitting"),
         (["window.length=8000", "window.hop=8000"], r"window.length: 9\d\d of 9\d\d training clips .*4 s; .*phrases:"),
-        (["train.batch_size=4096"], "train.batch_size: the training part has .* for batches of 4096"),
+        (["train.batch_size=4096"], "train.batch_size: the training part has .* batches 4096"),
     ],
 )
 def test_each_mistake_is_named(sets, flag):

@@ -30,7 +30,7 @@ SOUND = {
         "representation": {"kind": "log_stft", "window": 512, "hop": 128},
         "data": {"binarise": "none"},
         "model": {"likelihood": {"kind": "gaussian", "scale": "optimal"}},
-        "train": {"max_steps": 60},
+        "train": {"max_steps": 60, "validate_every": 30},
     },
 }
 
