@@ -1,6 +1,6 @@
 """ESC-10 by its five official folds and three nets, through the shell, one after the other.
 
-    nice -n 19 python benchmarks/tagger.py --out /tmp/taggers [--folds 1 2 3 4 5] [--nets chunk mel raw]
+    python benchmarks/tagger.py --out runs/taggers [--folds 1 2 3 4 5] [--nets chunk mel raw]
 
 Every cell is ``latentscape train tags --recipe tagger-NET --set data.split.fold=F``; one that is there already is not
 made again. Writes ``taggers.json`` and a table: accuracy, macro ROC-AUC and PR-AUC, minutes of training, each as mean
