@@ -87,7 +87,8 @@ def turn(run: Path, seconds: float, chromium: str, seed: int) -> dict[str, Any]:
             browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.goto(f"http://127.0.0.1:{port}/")
-            page.wait_for_function("window.latentscape", timeout=120_000)  # the server answers before it has loaded
+            while not page.evaluate("Boolean(window.latentscape)"):  # the server answers before it has loaded
+                page.wait_for_timeout(200)
             page.wait_for_timeout(1000)
             page.evaluate(LISTEN)
             page.click("#start")

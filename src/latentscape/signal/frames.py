@@ -75,6 +75,8 @@ class Frames:
         rows, count, window = frames.shape
         overlap = -(-window // self.hop)
         frames = torch.nn.functional.pad(frames, (0, overlap * self.hop - window))
+        if count == 1:  # live sound comes a frame at a time
+            return frames[:, 0]
         pieces = frames.view(rows, count, overlap, self.hop)
         total = frames.new_zeros(rows, count + overlap - 1, self.hop)
         for shift in range(overlap):

@@ -164,7 +164,7 @@ const start = async () => {
   audio.onreport = (report) => {
     live.hear(report);
     peak = Math.max(peak, report.peak);
-    performer.listen(report.underruns);
+    performer.listen(report.underruns, report.low / info.sample_rate);
   };
   for (const button of document.querySelectorAll("[data-view]"))
     button.addEventListener("click", () => {

@@ -2,7 +2,8 @@
 
 const MOST_AHEAD = 0.5; // s
 const LEAST_AHEAD = 0.04;
-const PATIENCE = 4000; // ms without an underrun before less is held
+const NEAR = 0.01; // s left in the ring: nearly an underrun
+const PATIENCE = 4000; // ms without an underrun, or nearly one, before less is held
 const MOST_PATIENCE = 60_000;
 
 export class Performer {
@@ -32,17 +33,20 @@ export class Performer {
     this.sync();
   }
 
-  /** Hold more sound ready after the ring ran empty, which costs latency; less again when it has not for a while. */
-  listen(underruns) {
+  /**
+   * Hold more sound ready after the ring ran empty or nearly so, which costs latency; less again when it has not for a
+   * while. `low` is the least that lay ready since the last report, in s.
+   */
+  listen(underruns, low) {
     const now = performance.now();
     const ran = underruns > this.underruns;
     this.underruns = underruns;
     if (this.fixed != null || !this.running) return;
-    if (ran) {
+    if (ran || (low < NEAR && now - this.steady > 200)) {
       // less was tried too early: wait longer before the next try
       this.patience = Math.min(MOST_PATIENCE, now - this.eased < this.patience ? 2 * this.patience : this.patience);
       this.steady = now;
-      this.hold(Math.min(MOST_AHEAD, this.ahead * 1.35));
+      this.hold(Math.min(MOST_AHEAD, this.ahead * (ran ? 1.35 : 1.15)));
     } else if (this.ahead > LEAST_AHEAD && now - this.steady > this.patience) {
       this.steady = this.eased = now;
       this.hold(Math.max(LEAST_AHEAD, this.ahead / 1.2));

@@ -25,6 +25,7 @@ class Ring extends AudioWorkletProcessor {
     this.underruns = 0;
     this.blocks = 0;
     this.peak = 0;
+    this.low = Infinity; // fewest samples that lay ready since the last report
     this.captures = false;
     this.chunk = null;
     this.reset();
@@ -95,6 +96,7 @@ class Ring extends AudioWorkletProcessor {
       this.last[c] = last;
     }
     this.read += count;
+    if (this.running && this.primed) this.low = Math.min(this.low, ready - count);
     this.fade = Math.min(FADE, this.fade + count);
     if (this.primed && count < size) {
       if (this.running) this.underruns += 1;
@@ -112,9 +114,10 @@ class Ring extends AudioWorkletProcessor {
     if (this.blocks % this.every) return;
     this.source?.postMessage({ samples: this.read, underruns: this.underruns });
     const buffered = this.write - this.read;
-    const { read: played, underruns, peak } = this;
-    this.port.postMessage({ played, underruns, buffered, peak, time: currentTime });
+    const { read: played, underruns, low, peak } = this;
+    this.port.postMessage({ played, underruns, buffered, low, peak, time: currentTime });
     this.peak = 0;
+    this.low = Infinity;
   }
 
   // every block as it went to the sound card, the index of its first sample, how many came from the ring, and when
