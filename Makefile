@@ -1,6 +1,7 @@
 # Everything on a bare Linux machine with Python 3.11+: `make demo`, `make test`, `make check`, `make bench`.
 PYTHON ?= python3
 BIN := .venv/bin
+unexport PYTHONDONTWRITEBYTECODE  # tests start many programs: each would compile the package again
 INSTALLED := .venv/.installed
 
 .PHONY: demo test check bench clean

@@ -17,7 +17,9 @@ import math
 from pathlib import Path
 
 from latentscape.core.storage import save_bytes_to, save_json
-from latentscape.experiment import Request, resolve, train_run, use_of_latents
+from latentscape.experiment.config import resolve
+from latentscape.experiment.run import Request, train_run
+from latentscape.experiment.use import use_of_latents
 from latentscape.recipes import Recipe
 
 

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from latentscape.cli import main
-from latentscape.experiment import Request
 from latentscape.experiment.check import check_flags, check_sines, range_test
 from latentscape.experiment.config import resolve
-from latentscape.experiment.run import prepare
+from latentscape.experiment.run import Request, prepare
 
 TINY = (
     "model.encoder.widths=[16]", "model.decoder.widths=[16]", "model.latent=4", "window.length=400", "window.hop=400",

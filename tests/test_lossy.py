@@ -10,16 +10,18 @@ import torch
 
 from latentscape.cli import main
 from latentscape.core.errors import UsageError
-from latentscape.experiment import Request, train_run, use, use_of_latents
-from latentscape.experiment.run import open_run
-from latentscape.experiment.use import use_of_labels, words_on_labels
+from latentscape.experiment import use
+from latentscape.experiment.run import Request, open_run, train_run
+from latentscape.experiment.use import use_of_labels, use_of_latents, words_on_labels
 from latentscape.instrument.loading import load
 from latentscape.instrument.streamed import Streamed
 from latentscape.nets.wavenet_sampler import Manner
 from latentscape.recipes import Recipe
 from latentscape.signal import audio
-from latentscape.workshop import Drawing, Making, morph, reconstruct, sample, walk
-from latentscape.workshop.travel import Way
+from latentscape.workshop.codes import reconstruct
+from latentscape.workshop.draw import Drawing, sample
+from latentscape.workshop.making import Making
+from latentscape.workshop.travel import Way, morph, walk
 
 RATE = 4000
 NET = {"residual": 8, "skip": 8, "dilations": [1, 2]}

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from latentscape.core.errors import ConfigError, LikelihoodError
-from latentscape.experiment import Request, run_experiment
 from latentscape.experiment.config import resolve
+from latentscape.experiment.run import Request
+from latentscape.experiment.train import run_experiment
 from latentscape.models.model import Step
 from latentscape.nets.build import build_reader, build_writer
 from latentscape.recipes import load_recipe, recipe_names

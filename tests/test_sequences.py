@@ -5,13 +5,15 @@ import torch
 
 from latentscape.core.errors import ConfigError, UsageError
 from latentscape.core.storage import load_tensors
-from latentscape.experiment import Request, evaluate, run_experiment
 from latentscape.experiment.card import card
 from latentscape.experiment.config import resolve
-from latentscape.experiment.run import train_run
+from latentscape.experiment.evaluate import evaluate
+from latentscape.experiment.run import Request, train_run
+from latentscape.experiment.train import run_experiment
 from latentscape.instrument.loading import load, load_waves
 from latentscape.models.samplernn import Recurrent
-from latentscape.workshop import Making, sample
+from latentscape.workshop.draw import sample
+from latentscape.workshop.making import Making
 
 SETS = (
     "train.batch_size=4", "train.threads=1", "train.precision=32", "train.validate_every=30", "train.warm_up=2",
@@ -38,7 +40,7 @@ def _few(cache):
         patch.setenv("LATENTSCAPE_CACHE", str(cache))
         patch.setattr(Recurrent, "glance", 4000)
         patch.setattr("latentscape.experiment.waves.WINDOWS", 64)
-        patch.setattr("latentscape.experiment.waves.SECONDS", 0.2)
+        patch.setattr("latentscape.experiment.wave_page.SECONDS", 0.2)
         yield
 
 

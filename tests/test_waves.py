@@ -6,12 +6,15 @@ import pytest
 import torch
 
 from latentscape.core.errors import UsageError
-from latentscape.experiment import Request, evaluate, run_experiment
 from latentscape.experiment.card import card
+from latentscape.experiment.evaluate import evaluate
+from latentscape.experiment.run import Request
+from latentscape.experiment.train import run_experiment
 from latentscape.instrument.loading import load, load_waves
 from latentscape.nets.wavenet_sampler import Manner
 from latentscape.signal import audio
-from latentscape.workshop import Making, sample
+from latentscape.workshop.draw import sample
+from latentscape.workshop.making import Making
 
 SETS = (
     "train.max_steps=240", "train.batch_size=4", "train.threads=1", "train.validate_every=120", "train.warm_up=2",

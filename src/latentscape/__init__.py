@@ -40,9 +40,9 @@ _WHERE = {
     "RunConfig": "experiment.config",
     "open_source": "data.sources",
     "load": "instrument.loading",
-    "evaluate": "experiment",
-    "examine": "experiment",
-    "train": "experiment",
+    "evaluate": "experiment.evaluate",
+    "examine": "experiment.examine",
+    "train": "experiment.train",
     "read": "signal.audio",
     "write": "signal.audio",
 }

@@ -105,7 +105,7 @@ def test_it_trains_measures_keeps_and_reports(tmp_path, monkeypatch):
     monkeypatch.setattr(Recurrent, "glance", 2000)
     monkeypatch.setattr("latentscape.experiment.waves.WINDOWS", 16)
     monkeypatch.setattr("latentscape.benchmark.waveform.LEARNT", 40)
-    monkeypatch.setattr("latentscape.experiment.waves.SECONDS", 0.2)
+    monkeypatch.setattr("latentscape.experiment.wave_page.SECONDS", 0.2)
     (tmp_path / "tiny.yaml").write_text(GRID)
     out = tmp_path / "bench"
     said: list[str] = []

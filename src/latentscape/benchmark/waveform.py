@@ -43,8 +43,8 @@ from latentscape.core.storage import load_object, load_tensors, save_json, save_
 from latentscape.data.corpus import SoundCorpus, SourceOptions
 from latentscape.data.sources import open_source
 from latentscape.data.split import Split, split_corpus
-from latentscape.experiment import Request, Say, run_experiment
-from latentscape.experiment.run import SPLIT_SEED
+from latentscape.experiment.run import SPLIT_SEED, Request, Say
+from latentscape.experiment.train import run_experiment
 from latentscape.experiment.use import LABELS
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load_waves
@@ -54,7 +54,9 @@ from latentscape.measure.portraits import learn, portrait
 from latentscape.measure.samples import frechet, kernel_distance
 from latentscape.measure.seams import seam_course
 from latentscape.signal import audio
-from latentscape.workshop import Making, Way, sample, walk
+from latentscape.workshop.draw import sample
+from latentscape.workshop.making import Making
+from latentscape.workshop.travel import Way, walk
 
 WALKS = ("diagonal", "circle")
 WALK_SECONDS = 10.0

@@ -45,11 +45,11 @@ def refine(
     overwrite: Overwrite = False,
 ) -> None:
     """Send a sound through the model again and again, and join what comes out."""
-    from latentscape import workshop
     from latentscape.edit.refine import manner_of
+    from latentscape.workshop import mend
 
     way = manner_of(manner, temperature=temperature, noise=noise, drift=drift)
-    print_lines(workshop.refine(run, sound, out, steps, way, making_of(quality, device, label, overwrite), seed=seed))
+    print_lines(mend.refine(run, sound, out, steps, way, making_of(quality, device, label, overwrite), seed=seed))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -75,14 +75,14 @@ def inpaint(
     overwrite: Overwrite = False,
 ) -> None:
     """Fill in gaps of a sound; what lies outside them is returned sample for sample."""
-    from latentscape import workshop
     from latentscape.edit.repair import Repair
+    from latentscape.workshop import mend
 
     if len(given) > 2:
         raise UsageError(f"inpaint got {len(given)} arguments, expected [RUN] SOUND")
     run = given[0] if len(given) == 2 and str(given[0]) != "-" else None
     what = Repair(tuple(gap or ()), tuple(gaps or ()), find, method, count, seed)
-    print_lines(workshop.inpaint(run, given[-1], out, what, making_of("best", device, label, overwrite)))
+    print_lines(mend.inpaint(run, given[-1], out, what, making_of("best", device, label, overwrite)))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -111,9 +111,9 @@ def restyle(
     overwrite: Overwrite = False,
 ) -> None:
     """Make one sound sound like another: statistics of the style, course of the content."""
-    from latentscape import workshop
     from latentscape.edit.restyle.engine import Wish
+    from latentscape.workshop import restyle as restyling
 
-    what = workshop.Restyling(Wish(method, strength, content_weight, steps, seed), run, seconds, preview)
+    what = restyling.Restyling(Wish(method, strength, content_weight, steps, seed), run, seconds, preview)
     making = making_of("best", device, label, overwrite)
-    print_lines(workshop.restyle_file(content, style, out, what, making, say=saying(False)))
+    print_lines(restyling.restyle_file(content, style, out, what, making, say=saying(False)))

@@ -30,9 +30,9 @@ def tag(
     as_json: Json = False,
 ) -> None:
     """Say what a tagger hears in sounds, the scores of their segments averaged."""
-    from latentscape import workshop
+    from latentscape.workshop import tag as hearing
 
-    found = workshop.tag(run, sounds, device)
+    found = hearing.tag(run, sounds, device)
     print_json([one.to_json() for one in found]) if as_json else print_lines([one.line() for one in found])
 
 
@@ -48,9 +48,9 @@ def find(
     as_json: Json = False,
 ) -> None:
     """Find the sounds that a tagger thinks most like one, or that excite a unit of it most."""
-    from latentscape import workshop
+    from latentscape.workshop import tag as hearing
 
-    found = workshop.find(run, wanted, source, count, device)
+    found = hearing.find(run, wanted, source, count, device)
     if as_json:
         print_json([{"sound": name, "score": score} for name, score in found])
     else:
@@ -68,10 +68,10 @@ def listen(
     overwrite: Overwrite = False,
 ) -> None:
     """Write what the units of a layer of a tagger hear of a sound, and a picture of where they are excited."""
-    from latentscape import workshop
+    from latentscape.workshop import tag as hearing
 
     making = making_of("best", device, None, overwrite)
-    print_lines(workshop.listen(run, sound, layer, out, making, units=units))
+    print_lines(hearing.listen(run, sound, layer, out, making, units=units))
 
 
 @app.command(rich_help_panel=LISTEN)
@@ -94,7 +94,7 @@ def imagine(
     overwrite: Overwrite = False,
 ) -> None:
     """Make a sound in which a tagger hears a tag: what it believes the tag to be."""
-    from latentscape import workshop
+    from latentscape.workshop import tag as hearing
 
-    way = workshop.Imagining(begin, judge, manifold, priors, seconds, steps, seed)
-    print_lines(workshop.imagined(run, wanted, out, way, making_of("best", device, None, overwrite)))
+    way = hearing.Way(begin, judge, manifold, priors, seconds, steps, seed)
+    print_lines(hearing.imagined(run, wanted, out, way, making_of("best", device, None, overwrite)))

@@ -39,9 +39,9 @@ def reconstruct(
     overwrite: Overwrite = False,
 ) -> None:
     """Send sounds through the model and back."""
-    from latentscape import workshop
+    from latentscape.workshop import codes as work
 
-    print_lines(workshop.reconstruct(run, source, out, making_of(quality, device, label, overwrite)))
+    print_lines(work.reconstruct(run, source, out, making_of(quality, device, label, overwrite)))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -49,9 +49,9 @@ def encode(
     run: Run, source: Source, out: OutFolder, device: Device = "auto", label: Told = None, overwrite: Overwrite = False
 ) -> None:
     """Turn sounds into latent codes: one .npy (d x t) and one .json a sound."""
-    from latentscape import workshop
+    from latentscape.workshop import codes as work
 
-    print_lines(workshop.encode(run, source, out, making_of("best", device, label, overwrite)))
+    print_lines(work.encode(run, source, out, making_of("best", device, label, overwrite)))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -66,9 +66,9 @@ def decode(
     overwrite: Overwrite = False,
 ) -> None:
     """Turn latent codes into sound."""
-    from latentscape import workshop
+    from latentscape.workshop import codes as work
 
-    print_lines(workshop.decode(run, codes, out, making_of(quality, device, label, overwrite, join)))
+    print_lines(work.decode(run, codes, out, making_of(quality, device, label, overwrite, join)))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -106,15 +106,18 @@ def sample(
     overwrite: Overwrite = False,
 ) -> None:
     """Draw sounds from the prior, from a second stage, or sample after sample."""
-    from latentscape import workshop
-    from latentscape.experiment import second_stage
+    from latentscape.workshop import draw
 
     making = making_of(quality, device, label, overwrite)
-    drawn = None if stage is None else second_stage(run, stage, saying(False), device)
-    warmth = workshop.temperatures(temperature)
+    drawn = None
+    if stage is not None:
+        from latentscape.experiment.second_stage import second_stage
+
+        drawn = second_stage(run, stage, saying(False), device)
+    warmth = draw.temperatures(temperature)
     way = {"count": count, "seconds": seconds, "seed": seed, "vary": vary, "stage": drawn, "temperature": warmth}
-    drawing = workshop.Drawing(strength, nucleus, prime, retries)
-    print_lines(workshop.sample(run, out, making, **way, drawing=drawing))
+    drawing = draw.Drawing(strength, nucleus, prime, retries)
+    print_lines(draw.sample(run, out, making, **way, drawing=drawing))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -158,13 +161,13 @@ def walk(
     overwrite: Overwrite = False,
 ) -> None:
     """Travel through the latent space and write what is heard."""
-    from latentscape import workshop
+    from latentscape.workshop import travel
 
     if sounds and len(through or ()) != 1:
         raise UsageError(f"walk got '{sounds[0]}'; give sounds to go through after one --through, all of them")
     points = (*(through or ()), *(sounds or ()))
-    way = workshop.Way(kind, points, onto, timing, path, save, speed, axes, radius, turns, seed)
-    print_lines(workshop.walk(run, out, way, making_of(quality, device, label, overwrite, join), seconds=seconds))
+    way = travel.Way(kind, points, onto, timing, path, save, speed, axes, radius, turns, seed)
+    print_lines(travel.walk(run, out, way, making_of(quality, device, label, overwrite, join), seconds=seconds))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -192,8 +195,8 @@ def morph(
     overwrite: Overwrite = False,
 ) -> None:
     """Turn one sound into another."""
-    from latentscape import workshop
+    from latentscape.workshop import travel
 
     making = making_of(quality, device, label, overwrite, join)
     way = {"kind": kind, "speed": speed, "weight": weight, "layers": layers}
-    print_lines(workshop.morph(run, first, second, out, making, **way, seconds=seconds))
+    print_lines(travel.morph(run, first, second, out, making, **way, seconds=seconds))

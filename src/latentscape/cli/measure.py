@@ -61,14 +61,14 @@ def evaluate(
     if latent_use:
         if source is not None or samples or part != "test":
             raise UsageError("--latent-use measures a run on its own test part: leave SOURCE and options out")
-        from latentscape.experiment import use_of_latents
+        from latentscape.experiment.use import use_of_latents
 
         figures = use_of_latents(run, without=without, device=device, say=saying(as_json))
         print_json(figures.to_json()) if as_json else print_lines(figures.lines())
         return
     if without is not None:
         raise UsageError("--without goes with --latent-use")
-    from latentscape.experiment import evaluate as work
+    from latentscape.experiment.evaluate import evaluate as work
 
     figures = work(run, source, part=part, samples=samples, device=device)
     if as_json:
@@ -86,8 +86,8 @@ def _evaluate_paths(
     label: list[str] | None,
     as_json: bool,
 ) -> None:
-    from latentscape.experiment import evaluate_paths
-    from latentscape.workshop import labels_of
+    from latentscape.experiment.evaluate import evaluate_paths
+    from latentscape.workshop.making import labels_of
 
     options = {"files": files, "standard": standard, "device": device, "labels": labels_of(label) or None}
     found = evaluate_paths(run, pairs=pairs, say=saying(as_json), **options)

@@ -82,6 +82,6 @@ def saying(quiet: bool) -> Any:
 
 def making_of(quality: Any, device: str, label: list[str] | None, overwrite: bool, join: Any = None) -> Any:
     """Return the options that every verb which makes sound has, as a record."""
-    from latentscape.workshop import Making, labels_of
+    from latentscape.workshop.making import Making, labels_of
 
     return Making(quality, device, labels_of(label), overwrite, join)

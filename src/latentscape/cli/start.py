@@ -28,7 +28,7 @@ def doctor(
     source: Source, rate: Rate = None, channels: Channels = "mean", labels: Labels = None, as_json: Json = False
 ) -> None:
     """Say what will be used of a SOURCE, what will not, and why; suggest a recipe."""
-    from latentscape.experiment import examine
+    from latentscape.experiment.examine import examine
 
     report = examine(source, rate=rate, channels=channels, labels=labels)
     if as_json:
@@ -97,7 +97,8 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a model on a SOURCE; leave weights, sounds, pictures and a page in the run folder."""
-    from latentscape.experiment import Request, run_experiment
+    from latentscape.experiment.run import Request
+    from latentscape.experiment.train import run_experiment
 
     request = Request(
         source,
@@ -140,7 +141,8 @@ def demo(
     run: Annotated[Path, typer.Option("--run", help="the run folder to make")] = Path("runs/demo"), seed: Seed = 0
 ) -> None:
     """Train on the embedded notes in a few minutes, and say what to type next."""
-    from latentscape.experiment import Request, run_experiment
+    from latentscape.experiment.run import Request
+    from latentscape.experiment.train import run_experiment
 
     summary = run_experiment(Request("tones", run, recipe="demo", overwrite=run.exists(), seed=seed), say=saying(False))
     typer.echo("\n".join([*summary.lines(), "", *_NEXT]).format(run=run))
@@ -149,7 +151,7 @@ def demo(
 @app.command(rich_help_panel=START)
 def info(run: Run, as_json: Json = False) -> None:
     """Show the card of a run: configuration, figures, verdict."""
-    from latentscape.experiment import card
+    from latentscape.experiment.card import card
 
     found = card(run)
     print_json(found.to_json()) if as_json else typer.echo("\n".join(found.lines()))

@@ -10,7 +10,6 @@ best match of its last B samples is joined on, again and again, and the two are 
 """
 
 import numpy as np
-from scipy.signal import fftconvolve
 
 from latentscape.edit.hole import Filler, Hole, cross_fade
 
@@ -24,6 +23,8 @@ def mismatch(x: np.ndarray, template: np.ndarray) -> np.ndarray:
     length = template.shape[1]
     if x.shape[1] < length:
         return np.empty(0)
+    from scipy.signal import fftconvolve  # takes more than a second
+
     running = np.concatenate(([0.0], np.cumsum((x**2).sum(0))))
     common = fftconvolve(x, template[:, ::-1], mode="valid", axes=1).sum(0)
     return running[length:] - running[:-length] - 2 * common + (template**2).sum()

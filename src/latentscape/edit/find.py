@@ -14,8 +14,6 @@ Letters: x sound, e residual of linear prediction of order p, :math:`\sigma` its
 from typing import Literal
 
 import numpy as np
-from scipy.ndimage import binary_dilation
-from scipy.signal import lfilter
 
 from latentscape.core.errors import UsageError, nearest
 from latentscape.edit.gaps import Gap, merge, runs
@@ -85,11 +83,11 @@ def _clicks(piece: np.ndarray) -> np.ndarray:
         a = burg(clean, ORDER)
         both = np.ones(len(piece), bool)
         for step in (1, -1):
-            residual = np.abs(lfilter(a, [1.0], piece[::step])[::step])
+            residual = np.abs(np.convolve(a, piece[::step])[: len(piece)][::step])
             deviation = max(1.4826 * float(np.median(residual)), _LEAST)
             out = residual > THRESHOLD * deviation
             out[slice(0, ORDER) if step == 1 else slice(-ORDER, None)] = False
-            both &= binary_dilation(out, np.ones(_WIDE))
+            both &= np.convolve(out, np.ones(_WIDE), "same") > 0.5
         if both.mean() > 0.2 or (both == marked).all():
             break
         marked = both

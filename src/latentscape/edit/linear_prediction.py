@@ -16,8 +16,6 @@ whatever the order.
 """
 
 import numpy as np
-from scipy.linalg import solve_toeplitz
-from scipy.signal import lfilter, lfiltic
 
 from latentscape.edit.hole import Filler, Hole, cross_fade
 
@@ -53,6 +51,8 @@ def extrapolate(x: np.ndarray, count: int, order: int) -> np.ndarray:
     a = burg(x, order)
     if len(a) == 1:
         return np.zeros(count)
+    from scipy.signal import lfilter, lfiltic  # takes more than a second, and finding damage does without
+
     state = lfiltic(np.ones(1), a, x[: -len(a) : -1])
     return lfilter(np.ones(1), a, np.zeros(count), zi=state)[0]
 
@@ -71,6 +71,8 @@ def janssen(
     left: np.ndarray, right: np.ndarray, start: np.ndarray, order: int, iterations: int = ITERATIONS
 ) -> np.ndarray:
     """Return ``[g]`` samples between two known sides by Janssen's iteration, begun with ``start [g]``."""
+    from scipy.linalg import solve_toeplitz
+
     count, filled = len(start), start
     order = min(order, len(left), len(right))  # B is Toeplitz only where every residual that sees the gap is there
     for _ in range(iterations):

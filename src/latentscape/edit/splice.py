@@ -14,8 +14,6 @@ fixes two values and every further one is free.
 """
 
 import numpy as np
-from scipy.sparse import diags_array, eye_array
-from scipy.sparse.linalg import splu
 
 from latentscape.edit.hole import Hole, cross_fade
 from latentscape.edit.linear_prediction import ORDER_SECONDS, extrapolate
@@ -102,6 +100,9 @@ def _bounded(part: np.ndarray, free: slice, bounds: np.ndarray) -> np.ndarray:
     bend = second_differences(part)
     if (np.abs(bend) <= bounds).all():
         return part[free]
+    from scipy.sparse import diags_array, eye_array  # seldom needed, and slow to import
+    from scipy.sparse.linalg import splu
+
     bounds = _MARGIN * bounds
     n = len(part)
     difference = diags_array([1.0, -2.0, 1.0], offsets=[0, 1, 2], shape=(n - 2, n)).tocsc()[:, free]

@@ -1,7 +1,7 @@
 """After training: the latent map and its axes, the figures, the verdict, sounds to hear, and the page of it all."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from latentscape.core.storage import save_json
@@ -14,10 +14,11 @@ from latentscape.experiment.layers import layer_sections
 from latentscape.experiment.run import Prepared, Say, open_run
 from latentscape.experiment.second_stage import forget_stages
 from latentscape.experiment.showcase import chart_of, compose, image_sections, sound_sections
+from latentscape.experiment.tag_page import show_tags
 from latentscape.experiment.tagging import part_figures
-from latentscape.experiment.tagging import show as show_tags
 from latentscape.experiment.use import some, use_of_labels, words_on_labels
-from latentscape.experiment.waves import measure_waves, show
+from latentscape.experiment.wave_page import show_waves
+from latentscape.experiment.waves import measure_waves
 from latentscape.instrument.axes import name_axes
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import is_listener, load_listener, load_waves
@@ -32,42 +33,7 @@ FIGURE_CLIPS = 24
 ITEMS = 10_000
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What a run came to.
-
-    Attributes:
-        run: its folder.
-        outcome: how training ended.
-        verdict: in plain words; ``None`` for an interrupted run.
-        figures: on the test part.
-    """
-
-    run: Path
-    outcome: Outcome
-    verdict: Verdict | None = None
-    figures: Figures | None = None
-
-    def lines(self) -> list[str]:
-        """Return what the shell prints."""
-        lines = [self.outcome.message]
-        if self.figures is not None and self.verdict is not None:
-            lines += ["", *self.verdict.lines(), "", *self.figures.lines(), "", f"open {self.run / 'index.html'}"]
-        return lines
-
-    def to_json(self) -> dict[str, object]:
-        """Return plain data."""
-        return {
-            "run": str(self.run),
-            "outcome": self.outcome.reason,
-            "steps": self.outcome.step,
-            "seconds": self.outcome.seconds,
-            "verdict": None if self.verdict is None else self.verdict.lines(),
-            "figures": None if self.figures is None else self.figures.to_json(),
-        }
-
-
-def finish(run: Path, outcome: Outcome, say: Say, device: str = "auto") -> Summary:
+def finish(run: Path, outcome: Outcome, say: Say, device: str = "auto") -> tuple[Verdict, Figures]:
     """Map, measure and judge a trained run, and write its sounds, pictures and page.
 
     Raises:
@@ -102,7 +68,7 @@ def finish(run: Path, outcome: Outcome, say: Say, device: str = "auto") -> Summa
             sections = image_sections(run, instrument, examples, chart)
         sections += layer_sections(run, instrument, examples)
         write_page(compose(run, prepared, outcome, verdict, numbers, unseen, sections), run / "index.html")
-    return Summary(run, outcome, verdict, figures)
+    return verdict, figures
 
 
 def _items(model: LatentModel, examples: Examples) -> Iterator[Batch]:
@@ -110,7 +76,7 @@ def _items(model: LatentModel, examples: Examples) -> Iterator[Batch]:
     return some(model, examples, "test") if model.sequential else examples.held("test", model.rows, ITEMS)
 
 
-def _finish_waves(run: Path, waves: Waves, prepared: Prepared, outcome: Outcome, say: Say) -> Summary:
+def _finish_waves(run: Path, waves: Waves, prepared: Prepared, outcome: Outcome, say: Say) -> tuple[Verdict, Figures]:
     """Measure and judge a run without a latent space, and write its sounds and page."""
     labels = use_of_labels(waves.model, prepared.examples, "test", waves.device)
     verdict = replace(judge_run(prepared, outcome), notes=words_on_labels(labels))
@@ -118,18 +84,18 @@ def _finish_waves(run: Path, waves: Waves, prepared: Prepared, outcome: Outcome,
     figures = Figures(f"{run.name}, test part ({prepared.examples.count('test')} items):", numbers)
     save_json(run / "verdict.json", {"lines": verdict.lines(), "figures": figures.to_json()})
     say("making sounds and the page")
-    show(run, waves, prepared, outcome, verdict, numbers)
-    return Summary(run, outcome, verdict, figures)
+    show_waves(run, waves, prepared, outcome, verdict, numbers)
+    return verdict, figures
 
 
-def _finish_tagger(run: Path, prepared: Prepared, outcome: Outcome, device: str) -> Summary:
+def _finish_tagger(run: Path, prepared: Prepared, outcome: Outcome, device: str) -> tuple[Verdict, Figures]:
     """Measure and judge a tagger, and write its page."""
     listener = load_listener(run, device)
     verdict = judge_run(prepared, outcome)
     figures = part_figures(listener, prepared, "test", f"{run.name}, test part")
     save_json(run / "verdict.json", {"lines": verdict.lines(), "figures": figures.to_json()})
     show_tags(run, listener, outcome, verdict, figures)
-    return Summary(run, outcome, verdict, figures)
+    return verdict, figures
 
 
 def judge_run(prepared: Prepared, outcome: Outcome, unseen: Examination | None = None) -> Verdict:

@@ -10,7 +10,6 @@ from latentscape.data.examples import Examples
 from latentscape.data.sounds import SoundExamples
 from latentscape.instrument.instrument import Instrument
 from latentscape.models.model import LatentModel
-from latentscape.report import pictures
 from latentscape.train.loop import Moment
 
 EVERY = 5
@@ -34,6 +33,8 @@ def glimpses(examples: Examples) -> Callable[[Moment], None]:
             image = _sound(moment, examples)
         else:
             x = next(iter(examples.held("valid", IMAGES, IMAGES)))[0]
+            from latentscape.report import pictures  # and with it matplotlib, as below
+
             instrument = Instrument(moment.model)
             pair = torch.stack([x, instrument.decode(instrument.encode(x)).cpu()])
             image = pictures.image_grid((pair[:, :, 0] if pair.shape[2] == 1 else pair).numpy())
@@ -43,6 +44,8 @@ def glimpses(examples: Examples) -> Callable[[Moment], None]:
 
 
 def _sound(moment: Moment, examples: SoundExamples) -> bytes:
+    from latentscape.report import pictures
+
     assert isinstance(moment.model, LatentModel)
     corpus = examples.corpus
     clip = next(iter(examples.split.clips(corpus, "valid")))

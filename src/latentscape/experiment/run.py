@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 
 from latentscape.core.config import merge, parse
 from latentscape.core.errors import ConfigError, StorageError, UsageError
@@ -42,8 +41,11 @@ from latentscape.registry import build_model, build_objective, build_representat
 from latentscape.train.checkpoint import Checkpoints
 from latentscape.train.config import continued
 from latentscape.train.loop import Outcome, fit
-from latentscape.train.process import fabric_of, launch
+from latentscape.train.process import check_devices, launch
 from latentscape.train.settle import moved
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 SPLIT_SEED = 0
 """Splits do not vary with the seed of a run, so that runs of several seeds are compared on the same test part."""
@@ -248,7 +250,7 @@ class Work:
     def __getstate__(self) -> dict[str, Any]:
         return {"run": self.run, "resume": self.resume, "prepared": None}
 
-    def __call__(self, fabric: Fabric) -> Outcome:
+    def __call__(self, fabric: "Fabric") -> Outcome:
         """Train in this process."""
         prepared = self.prepared or open_run(self.run)
         config, examples = prepared.config.train, prepared.examples
@@ -309,7 +311,7 @@ def prepare(request: Request, say: Say) -> Prepared:
     if request.recipe is None:
         say(f"recipe: {recipe} (chosen for {request.source}; see `latentscape recipes {recipe}`)")
     config = fit_to(resolve(recipe, request.sets, request.changes()), corpus)
-    fabric_of(config.train)  # refuses devices that are not here
+    check_devices(config.train)
     gap = None
     if isinstance(corpus, SoundCorpus):
         gap = gap_samples(build_representation(config.representation), config.window)

@@ -1,17 +1,14 @@
-"""A run of a tagger: what it is worth on sounds that it has not heard, its verdict, and the page that shows it."""
+"""A run of a tagger: what it is worth on sounds that it has not heard."""
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from latentscape import __version__
 from latentscape.core.errors import DataError, UsageError, nearest
-from latentscape.core.storage import load_json
 from latentscape.data.corpus import Clip, SoundCorpus
 from latentscape.data.leakage import Leak, identity, leakage
 from latentscape.data.marks import weights
@@ -21,11 +18,6 @@ from latentscape.experiment.run import Prepared
 from latentscape.instrument.tagging import Listener
 from latentscape.measure.measure import Number
 from latentscape.measure.tagging import Tagging, measure_tagging
-from latentscape.report.items import Commands, Item, Page, Picture, Section, Table, Text
-from latentscape.report.page import write_page
-from latentscape.report.pictures import learning_curves
-from latentscape.train.loop import Outcome
-from latentscape.train.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -44,7 +36,7 @@ class TagFigures(Figures):
         """Return a line a number, then one a tag."""
         found = self.tagging
         width = max(len(name) for name in (*found.classes, "tag"))
-        rows = [f"  {name:{width}}  {count:6}  {_figure(roc)}  {_figure(pr)}" for name, count, roc, pr in self.table()]
+        rows = [f"  {name:{width}}  {count:6}  {shown(roc)}  {shown(pr)}" for name, count, roc, pr in self.table()]
         return [*super().lines(), "", f"  {'tag':{width}}  sounds  ROC-AUC   PR-AUC", *rows]
 
     def table(self) -> list[tuple[str, int, float, float]]:
@@ -67,7 +59,8 @@ class TagFigures(Figures):
         return super().to_json() | {"tags": tags, "calibration": bins, "leakage": leaks}
 
 
-def _figure(value: float) -> str:
+def shown(value: float) -> str:
+    """Return a figure in seven places, or a dash where there is none."""
     return "      -" if math.isnan(value) else f"{value:7.3f}"
 
 
@@ -116,39 +109,3 @@ def part_figures(listener: Listener, prepared: Prepared, part: Any, about: str) 
     assert isinstance(corpus, SoundCorpus)
     leaks = leakage(corpus, split) if part == "test" else {}
     return tag_figures(listener, corpus, split.clips(corpus, part), about, leaks)
-
-
-def show(run: Path, listener: Listener, outcome: Outcome, verdict: Verdict, figures: TagFigures) -> None:
-    """Write the page of a run."""
-    facts = load_json(run / "run.json")
-    rows = tuple((name, f"{number.value:.4g}", number.unit) for name, number in figures.numbers.items())
-    tags = tuple((name, count, _figure(roc), _figure(pr)) for name, count, roc, pr in figures.table())
-    calibration = figures.tagging.calibration
-    said = tuple(
-        (f"{said:.2f}", f"{so:.2f}", count)
-        for said, so, count in zip(calibration.said, calibration.so, calibration.count, strict=True)
-    )
-    curves = learning_curves(outcome.history, {"distortion": "cross-entropy (nats)"})
-    figure_items: tuple[Item, ...] = (
-        Table("on the test part", ("measure", "value", "unit"), rows),
-        Table("tag by tag", ("tag", "sounds", "ROC-AUC", "PR-AUC"), tags, numeric=(2, 3)),
-        Table("calibration", ("said", "so", "scores"), said, "Mean score, and how often it was so.", numeric=(0, 1)),
-    )
-    leading = "accuracy" if "accuracy" in figures.numbers else "macro_pr_auc"
-    page = Page(
-        title=run.name,
-        lead=f"A tagger of {facts['source'].rstrip('/').rpartition('/')[2]}, recipe {facts['recipe']}.",
-        facts=(
-            (f"{figures.numbers[leading].value:.3f}", leading.replace("_", " ") + ", test part"),
-            (f"{figures.numbers['macro_roc_auc'].value:.3f}", "macro ROC-AUC"),
-            (f"{outcome.step:,}", "training steps"),
-        ),
-        sections=(
-            Section("Verdict", (Text("\n\n".join(verdict.lines()), "warning" if verdict.overfitted else "good"),)),
-            Section("Figures", figure_items, f"{len(listener.classes)} tags, segments averaged to sounds."),
-            Section("Training", (Picture("learning curves", curves),)),
-            Section("Make it again", (Commands("this run", (" ".join(facts["command"]),)),)),
-        ),
-        footer=f"latentscape {__version__}, {facts['started'][:10]}",
-    )
-    write_page(page, run / "index.html")

@@ -28,7 +28,6 @@ from functools import cache
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from latentscape.core.errors import UsageError
@@ -148,6 +147,8 @@ def refine(points: Float[Tensor, "p n d"], segments: int) -> Float[Tensor, "p m 
 
 @cache
 def _spline(coarse: int, fine: int) -> Float[Tensor, "m n"]:
+    from scipy.interpolate import CubicSpline  # slow to import, and most paths are in closed form
+
     unit = np.eye(coarse + 1)
     times = np.linspace(0, 1, fine + 1)
     return torch.from_numpy(CubicSpline(np.linspace(0, 1, coarse + 1), unit)(times))

@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from latentscape.core.errors import UsageError
@@ -176,6 +175,8 @@ class _Curve:
     """Cubic splines through points ``[n, m, d]`` that are evenly apart in time 0 to 1."""
 
     def __init__(self, points: Tensor) -> None:
+        from scipy.interpolate import CubicSpline  # as in geodesic
+
         self._like = points
         times = torch.linspace(0, 1, points.shape[1], dtype=torch.float64).numpy()
         self._spline = CubicSpline(times, points.detach().cpu().double().numpy(), axis=1)

@@ -11,8 +11,6 @@ line goes through (Chen et al. 2019 begin from one, too).
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 
 from latentscape.core.errors import UsageError
@@ -57,6 +55,9 @@ class Neighbours:
         Both ends are joined to their nearest codes (and need not be codes). Where there is no way, or none shorter than
         ``limit``, the straight line is returned.
         """
+        from scipy.sparse import coo_array  # as in geodesic
+        from scipy.sparse.csgraph import dijkstra
+
         ends = torch.cat((a, b)).to(self.codes)
         near = self._nearest(ends, self.count)
         rows = torch.arange(len(ends), device=ends.device)[:, None].expand_as(near).flatten()

@@ -40,7 +40,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.ndimage import median_filter
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from latentscape.core.errors import DataError
@@ -233,7 +233,7 @@ def coverage(curves: Curves, corpus: CorpusStatistics) -> dict[str, Number]:
     for name, spread in corpus.descriptors.items():
         values = curves.values[name][np.isfinite(curves.values[name])]
         if len(values):
-            values = median_filter(values, 3, mode="nearest")
+            values = np.median(sliding_window_view(np.pad(values, 1, "edge"), 3), axis=1)
         halves.append(_share(values, spread.lower, spread.upper))
         whole[f"range_90_{name}"] = Number(_share(values, spread.low, spread.high), "")
     means = {"range_iqr": float(np.mean(halves)), "range_90": float(np.mean([one.value for one in whole.values()]))}

@@ -6,10 +6,9 @@ The noise of step s is a function of (seed, s): torch's global generator is seed
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim import Adam, AdamW
 
@@ -19,7 +18,9 @@ from latentscape.models.model import Loss, Model, Step
 from latentscape.train.averaging import Average
 from latentscape.train.config import DEFAULT_STEPS, Settled, TrainConfig, learning_rate
 from latentscape.train.noise import GlobalNoise
-from latentscape.train.process import Autocast
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 OPTIMISERS: dict[str, type[Adam]] = {"adam": Adam, "adamw": AdamW}
 FUSED = ("cpu", "cuda")
@@ -39,7 +40,9 @@ class Learner:
         eager: look at each step; ``None`` decides by device.
     """
 
-    def __init__(self, step: Step, config: TrainConfig, fabric: Fabric, eager: bool | None = None) -> None:
+    def __init__(self, step: Step, config: TrainConfig, fabric: "Fabric", eager: bool | None = None) -> None:
+        from latentscape.train.precision import Autocast  # with it comes all of Fabric; see train.process
+
         self.step, self.config, self.fabric = step, config, fabric
         fabric.to_device(step)
         self.max_steps = config.max_steps or DEFAULT_STEPS

@@ -14,10 +14,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from lightning_fabric import Fabric
 
 from latentscape.core.distributed import alone
 from latentscape.core.errors import UsageError, nearest
@@ -30,6 +29,9 @@ from latentscape.train.learner import Learner
 from latentscape.train.process import Stop, fabric_of
 from latentscape.train.progress import Bar
 from latentscape.train.settle import CHECKPOINT_SHARE, Batches, Validate, moved, settle
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Reason = Literal["finished", "patience", "interrupted", "diverged"]
 
@@ -85,7 +87,7 @@ def fit(
     callbacks: Sequence[Callable[[Moment], None]] = (),
     progress: bool = True,
     monitor: str = "loss",
-    fabric: Fabric | None = None,
+    fabric: "Fabric | None" = None,
 ) -> Outcome:
     """Train ``step`` in place and leave its kept weights both in ``step.model`` and in ``run/weights.safetensors``.
 

@@ -1,4 +1,7 @@
-"""Devices and processes: Fabric as this project uses it, and the way into several processes."""
+"""Devices and processes: Fabric as this project uses it, and the way into several processes.
+
+Fabric takes seconds to import, so that it is imported where training begins, after all that may be refused has been.
+"""
 
 import logging
 import multiprocessing
@@ -6,59 +9,48 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.precision import Precision
-from lightning_fabric.strategies import DDPStrategy
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from latentscape.core import errors
 from latentscape.core.errors import ConfigError, LatentscapeError
 from latentscape.train.config import TrainConfig
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 Result = TypeVar("Result")
-logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces each process
 
 
-class Autocast(Precision):
-    """Autocast to bfloat16 that can be switched, around the forward pass only.
-
-    Fabric's own mixed precision rounds the *inputs* to bfloat16: then the loss would measure a rounded x.
-    """
-
-    precision: Any = "bf16-mixed"
-
-    def __init__(self) -> None:
-        self.on = False
-        self.device_type = "cpu"
-
-    def forward_context(self) -> AbstractContextManager[Any]:
-        """Return autocast, or nothing."""
-        return torch.autocast(self.device_type, dtype=torch.bfloat16) if self.on else nullcontext()
-
-    def convert_input(self, data: Any) -> Any:
-        """Leave inputs as they are."""
-        return data
-
-    def convert_output(self, data: Any) -> Any:
-        """Leave outputs as they are: objectives return float32."""
-        return data
-
-
-def fabric_of(config: TrainConfig) -> Fabric:
-    """Return Fabric for a configuration; with several devices it still has to be launched.
+def check_devices(config: TrainConfig) -> None:
+    """Refuse what this machine can't do.
 
     Raises:
-        ConfigError: this machine lacks the accelerator, or the batch can't be shared evenly.
+        ConfigError: it lacks the accelerator, or the batch can't be shared evenly.
     """
     if config.batch_size % config.devices:
         raise ConfigError(f"train.batch_size: {config.batch_size} can't be shared evenly by {config.devices} processes")
     ready = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
     if not ready.get(config.accelerator, lambda: True)():
         raise ConfigError(f"train.accelerator: '{config.accelerator}' is not available here; use auto or cpu")
+
+
+def fabric_of(config: TrainConfig) -> "Fabric":
+    """Return Fabric for a configuration; with several devices it still has to be launched.
+
+    Raises:
+        ConfigError: as :func:`check_devices`.
+    """
+    check_devices(config)
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies import DDPStrategy
+
+    from latentscape.train.precision import Autocast
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces each process
     # A warm-up or a switch may leave a parameter unused for a while, which DDP must be told to expect.
     several = DDPStrategy(start_method="spawn", find_unused_parameters=True)
     return Fabric(
@@ -69,7 +61,7 @@ def fabric_of(config: TrainConfig) -> Fabric:
     )
 
 
-def launch(config: TrainConfig, work: Callable[[Fabric], Result]) -> Result:
+def launch(config: TrainConfig, work: Callable[["Fabric"], Result]) -> Result:
     """Run ``work(fabric)`` in every process of a configuration and return rank 0's result.
 
     With one device that is a plain call. With several, ``work`` and its result travel between processes, so ``work``
@@ -106,7 +98,7 @@ class _Sealed:
         self.result = result
 
 
-def _run(fabric: Fabric, work: Callable[[Fabric], Any], failures: Any) -> _Sealed:
+def _run(fabric: "Fabric", work: Callable[["Fabric"], Any], failures: Any) -> _Sealed:
     try:
         return _Sealed(work(fabric))
     except LatentscapeError as error:

@@ -15,7 +15,6 @@ from latentscape.edit.inside import UnitView, look, strengths
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load_listener
 from latentscape.instrument.tagging import Hearing, Listener
-from latentscape.report.activations import layer_picture
 from latentscape.workshop.making import SUFFIX, Making, clips_of, file_of, free, read_sound, targets_of, write
 
 SHOWN = 5
@@ -132,6 +131,8 @@ def listen(
         views.append(view)
         lines.append(f"{write(target, view.heard, listener.representation, making)}, activation {view.strength:.3g}")
     masks = {f"unit {view.unit}": view.mask.numpy() for view in views}
+    from latentscape.report.activations import layer_picture  # it brings matplotlib, which the other verbs do without
+
     save_bytes_to(picture, layer_picture(wave.numpy(), masks, listener.sample_rate))
     return [*lines, f"{picture}: where these units of {layer} are excited"]
 

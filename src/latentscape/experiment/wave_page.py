@@ -1,0 +1,70 @@
+"""The page of a run of an autoregressive model: its verdict, sounds that it made, and its figures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from latentscape import __version__
+from latentscape.core.storage import load_json
+from latentscape.experiment.run import Prepared
+from latentscape.instrument.waves import Waves
+from latentscape.measure.measure import Number
+from latentscape.report.items import Commands, Item, Page, Section, Sound, Table, Text
+from latentscape.report.page import write_page
+from latentscape.signal import audio
+from latentscape.train.loop import Outcome
+from latentscape.train.verdict import Verdict
+
+SECONDS = 2.0
+SHOWN = 8
+"""Most sounds on the page."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A sound to make: what it is called, and the label it is told."""
+
+    title: str
+    labels: dict[str, str]
+
+
+def to_make(vocabulary: dict[str, tuple[str, ...]]) -> list[Told]:
+    """Return what the page lets be heard: four told nothing, then values of the label that has fewest."""
+    free = [Told(f"sample {number}", {}) for number in range(1, 5)]
+    if not vocabulary:
+        return free
+    name = min(vocabulary, key=lambda label: len(vocabulary[label]))
+    return [*free, *(Told(f"{name} {value}", {name: value}) for value in vocabulary[name][: SHOWN - len(free)])]
+
+
+def show_waves(
+    run: Path, waves: Waves, prepared: Prepared, outcome: Outcome, verdict: Verdict, numbers: dict[str, Number]
+) -> None:
+    """Write sounds and the page of a run."""
+    rate = waves.representation.sample_rate
+    wanted = to_make(waves.vocabulary)
+    made = waves.sample(len(wanted), SECONDS, labels=[told.labels for told in wanted])
+    sounds: list[Item] = []
+    for told, wave in zip(wanted, made, strict=True):
+        stem = told.title.replace(" ", "-").replace("/", "-")
+        audio.write(run / "sounds" / f"{stem}.wav", wave.numpy(), rate, overwrite=True)
+        sounds.append(Sound(told.title, wave.numpy(), rate, "", f"sounds/{stem}.wav"))
+    facts = load_json(run / "run.json")
+    rows = tuple((name, f"{number.value:.4g}", number.unit) for name, number in numbers.items())
+    reach = waves.model.receptive_field
+    page = Page(
+        title=run.name,
+        lead=f"A model of the wave of {facts['source'].rstrip('/').rpartition('/')[2]}, recipe {facts['recipe']}.",
+        facts=(
+            (f"{numbers['bits_per_sample'].value:.3f}", "bits a sample, test part"),
+            ("all" if reach is None else f"{1000 * reach / rate:.0f} ms", "of the past is heard"),
+            (f"{outcome.step:,}", "training steps"),
+        ),
+        sections=(
+            Section("Verdict", (Text("\n\n".join(verdict.lines()), "warning" if verdict.overfitted else "good"),)),
+            Section("Sounds that it made", tuple(sounds), "From silence, one sample after another, by seed 0."),
+            Section("Figures", (Table("on the test part", ("measure", "value", "unit"), rows),)),
+            Section("Make it again", (Commands("this run", (" ".join(facts["command"]),)),)),
+        ),
+        footer=f"latentscape {__version__}, {facts['started'][:10]}",
+    )
+    write_page(page, run / "index.html")
