@@ -118,6 +118,7 @@ def measure(arguments: argparse.Namespace) -> list[dict]:
             systems[f"ours, {storage}"] = (ours(net, storage, 1, 1, local=False), 1)
             systems[f"ours, {storage}, local"] = (ours(hearing, storage, 1, 1, local=True), 1)
             systems[f"ours, {storage}, 16 streams on 2 cores"] = (ours(net, storage, 16, 2, local=False), 2)
+            systems[f"ours, {storage}, 16 streams on 2 cores, local"] = (ours(hearing, storage, 16, 2, local=True), 2)
         systems["plain PyTorch, cached"] = (plain(net), 1)
         if arguments.peer:
             systems["pytorch-wavenet, generate_fast"] = (peer(arguments.peer, stacks, r, s), 1)

@@ -6,13 +6,14 @@ To add a member, write its file and add one row here; the law tests walk these u
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from latentscape.core.config import Record
 from latentscape.models.adversary import WaeGan, WaeGanConfig
 from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
 from latentscape.models.autoregressive import Autoregressive, AutoregressiveConfig
+from latentscape.models.heard import CodesConfig, TimedConfig
 from latentscape.models.hierarchy import Hierarchy, HierarchyConfig
 from latentscape.models.linear import Ppca, PpcaConfig
 from latentscape.models.model import Model, Objective
@@ -32,6 +33,7 @@ from latentscape.signal.mel import LogMel, LogMelConfig
 from latentscape.signal.mulaw import MuLaw, MuLawConfig
 from latentscape.signal.multiscale import spectral_view
 from latentscape.signal.nsgt import LogNsgt, LogNsgtConfig, Nsgt, NsgtConfig
+from latentscape.signal.pitch import PitchConfig
 from latentscape.signal.representation import Representation
 from latentscape.signal.stft import LogStft, LogStftConfig, Stft, StftConfig
 from latentscape.signal.waveform import Waveform, WaveformConfig
@@ -79,6 +81,8 @@ ModelConfig = Annotated[
 ObjectiveConfig = Annotated[
     ElboConfig | ReconstructionConfig | WaeMmdConfig | WaeGanConfig | PerceptualConfig, Field(discriminator="kind")
 ]
+LocalConfig = Annotated[LogMelConfig | PitchConfig | TimedConfig | CodesConfig, Field(discriminator="kind")]
+"""What a model of waves hears beside its past (:mod:`latentscape.instrument.hearing`)."""
 
 
 Joining = Literal["plain", "fade", "aligned"]
@@ -105,12 +109,26 @@ class Window(Record):
 
 
 class SpaceConfig(Record):
-    """What a run is made of: enough to load it. ``representation`` is ``None`` for images."""
+    """What a run is made of: enough to load it.
+
+    Attributes:
+        representation: of sound; ``None`` for images.
+        window: how x is cut from features.
+        local: what a model of waves hears beside its past; a name alone stands for its defaults, such as ``[pitch]``.
+        model: of x.
+        objective: what training minimises.
+    """
 
     representation: RepresentationConfig | None = None
     window: Window = Window()
+    local: tuple[LocalConfig, ...] = ()
     model: ModelConfig = AutoencoderConfig()
     objective: ObjectiveConfig = ElboConfig()
+
+    @field_validator("local", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        return [{"kind": one} if isinstance(one, str) else one for one in value] if isinstance(value, list) else value
 
 
 def makes_waves(kind: str | None) -> bool:

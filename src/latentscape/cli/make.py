@@ -20,6 +20,7 @@ from latentscape.cli.options import (
     Source,
     Speed,
     Told,
+    Vocoder,
     app,
     making_of,
     print_lines,
@@ -34,14 +35,16 @@ def reconstruct(
     source: Source,
     out: OutFolder,
     quality: QualityName = "best",
+    vocoder: Vocoder = None,
     device: Device = "auto",
     label: Told = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Send sounds through the model and back."""
+    """Send sounds through the model and back; a vocoder makes them again of what it hears of them."""
     from latentscape.workshop import codes as work
 
-    print_lines(work.reconstruct(run, source, out, making_of(quality, device, label, overwrite)))
+    making = making_of(quality, device, label, overwrite, None, vocoder)
+    print_lines(work.reconstruct(run, source, out, making))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -61,6 +64,7 @@ def decode(
     out: OutFolder,
     quality: QualityName = "best",
     join: Join = None,
+    vocoder: Vocoder = None,
     device: Device = "auto",
     label: Told = None,
     overwrite: Overwrite = False,
@@ -68,7 +72,7 @@ def decode(
     """Turn latent codes into sound."""
     from latentscape.workshop import codes as work
 
-    print_lines(work.decode(run, codes, out, making_of(quality, device, label, overwrite, join)))
+    print_lines(work.decode(run, codes, out, making_of(quality, device, label, overwrite, join, vocoder)))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -100,7 +104,18 @@ def sample(
     retries: Annotated[
         int, typer.Option(help="sample by sample: draw again what is mere noise or silence, so many times", min=0)
     ] = 0,
+    timeline: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="sample by sample: words or labels with times to hear (CSV or TextGrid)"),
+    ] = None,
+    words: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="sample by sample: word vectors (GloVe) for words that the run does not keep"
+        ),
+    ] = None,
     quality: QualityName = "best",
+    vocoder: Vocoder = None,
     device: Device = "auto",
     label: Told = None,
     overwrite: Overwrite = False,
@@ -108,7 +123,7 @@ def sample(
     """Draw sounds from the prior, from a second stage, or sample after sample."""
     from latentscape.workshop import draw
 
-    making = making_of(quality, device, label, overwrite)
+    making = making_of(quality, device, label, overwrite, None, vocoder)
     drawn = None
     if stage is not None:
         from latentscape.experiment.second_stage import second_stage
@@ -116,7 +131,7 @@ def sample(
         drawn = second_stage(run, stage, saying(False), device)
     warmth = draw.temperatures(temperature)
     way = {"count": count, "seconds": seconds, "seed": seed, "vary": vary, "stage": drawn, "temperature": warmth}
-    drawing = draw.Drawing(strength, nucleus, prime, retries)
+    drawing = draw.Drawing(strength, nucleus, prime, retries, timeline, words)
     print_lines(draw.sample(run, out, making, **way, drawing=drawing))
 
 
@@ -156,6 +171,7 @@ def walk(
     seed: Seed = 0,
     quality: QualityName = "best",
     join: Join = None,
+    vocoder: Vocoder = None,
     device: Device = "auto",
     label: Told = None,
     overwrite: Overwrite = False,
@@ -167,7 +183,7 @@ def walk(
         raise UsageError(f"walk got '{sounds[0]}'; give sounds to go through after one --through, all of them")
     points = (*(through or ()), *(sounds or ()))
     way = travel.Way(kind, points, onto, timing, path, save, speed, axes, radius, turns, seed)
-    print_lines(travel.walk(run, out, way, making_of(quality, device, label, overwrite, join), seconds=seconds))
+    print_lines(travel.walk(run, out, way, making_of(quality, device, label, overwrite, join, vocoder), seconds=seconds))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -190,6 +206,7 @@ def morph(
     ] = None,
     quality: QualityName = "best",
     join: Join = None,
+    vocoder: Vocoder = None,
     device: Device = "auto",
     label: Told = None,
     overwrite: Overwrite = False,
@@ -197,6 +214,6 @@ def morph(
     """Turn one sound into another."""
     from latentscape.workshop import travel
 
-    making = making_of(quality, device, label, overwrite, join)
+    making = making_of(quality, device, label, overwrite, join, vocoder)
     way = {"kind": kind, "speed": speed, "weight": weight, "layers": layers}
     print_lines(travel.morph(run, first, second, out, making, **way, seconds=seconds))

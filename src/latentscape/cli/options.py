@@ -43,6 +43,10 @@ Join = Annotated[
     str | None,
     typer.Option(help="how windows meet: plain, fade or aligned", show_default="aligned for raw windows, else fade"),
 ]
+Vocoder = Annotated[
+    Path | None,
+    typer.Option("--vocoder", metavar="RUN", help="a run that makes the sound of spectra, in place of phase recovery"),
+]
 Speed = Annotated[str, typer.Option(help="constant in what: time (as it comes), latent, feature or perceived distance")]
 Rate = Annotated[
     int | None, typer.Option("--rate", help="sample rate in Hz", show_default="the corpus's commonest", min=1)
@@ -80,8 +84,10 @@ def saying(quiet: bool) -> Any:
     return (lambda line: None) if quiet else (lambda line: typer.echo(line, err=True))
 
 
-def making_of(quality: Any, device: str, label: list[str] | None, overwrite: bool, join: Any = None) -> Any:
+def making_of(
+    quality: Any, device: str, label: list[str] | None, overwrite: bool, join: Any = None, vocoder: Path | None = None
+) -> Any:
     """Return the options that every verb which makes sound has, as a record."""
     from latentscape.workshop.making import Making, labels_of
 
-    return Making(quality, device, labels_of(label), overwrite, join)
+    return Making(quality, device, labels_of(label), overwrite, join, vocoder)

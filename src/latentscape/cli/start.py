@@ -25,12 +25,20 @@ from latentscape.cli.options import (
 
 @app.command(rich_help_panel=START)
 def doctor(
-    source: Source, rate: Rate = None, channels: Channels = "mean", labels: Labels = None, as_json: Json = False
+    source: Source,
+    rate: Rate = None,
+    channels: Channels = "mean",
+    labels: Labels = None,
+    words: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="say which words of its texts or tags have a vector there (GloVe)"),
+    ] = None,
+    as_json: Json = False,
 ) -> None:
     """Say what will be used of a SOURCE, what will not, and why; suggest a recipe."""
     from latentscape.experiment.examine import examine
 
-    report = examine(source, rate=rate, channels=channels, labels=labels)
+    report = examine(source, rate=rate, channels=channels, labels=labels, words=words)
     if as_json:
         print_json(report.to_json())
     else:

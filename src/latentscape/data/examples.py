@@ -8,10 +8,10 @@ gives patches or raw windows, x ``[b, f, L]``. A clip shorter than one window is
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from latentscape.core.config import Record
@@ -22,6 +22,7 @@ from latentscape.data.blend import BlendConfig
 from latentscape.data.corpus import Column
 from latentscape.data.masks import MaskConfig, draw_masks
 from latentscape.data.split import Part, PartName, SplitConfig
+from latentscape.data.word_vectors import WordsConfig
 
 Batch = tuple[Tensor, dict[str, Tensor]]
 
@@ -51,6 +52,7 @@ class DataConfig(Record):
             every sample of a held-out clip is asked for once.
         consecutive: windows that follow one another over as many steps, for models that carry a state from window to
             window (:mod:`latentscape.data.consecutive`).
+        words: vectors of words, of which a model of waves is told the mean of each clip's; a file's name alone will do.
     """
 
     split: SplitConfig = SplitConfig()
@@ -66,6 +68,12 @@ class DataConfig(Record):
     mask: tuple[MaskConfig, ...] = ()
     lead_in: int = Field(default=0, ge=0)
     consecutive: int = Field(default=1, ge=1)
+    words: WordsConfig | None = None
+
+    @field_validator("words", mode="before")
+    @classmethod
+    def _of_a_file(cls, value: Any) -> Any:
+        return {"file": value} if isinstance(value, str) else value
 
 
 class Examples(ABC):

@@ -16,7 +16,7 @@ from threading import Lock
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int, Num
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 from latentscape.core.random import numpy_stream
@@ -36,6 +36,8 @@ class Slab:
         shifts: semitones by which each stretch was shifted.
         heard: frames of each stretch that are sound; what follows is padding.
         begins: whether each stretch is the begin of its clip.
+        series: what is heard of the stretches at a lower rate, a row a step; ``None`` where nothing is.
+        steps: the first step of each stretch.
     """
 
     features: Num[Tensor, "t f"]
@@ -46,6 +48,8 @@ class Slab:
     shifts: Tensor
     heard: Int[Tensor, " m"]
     begins: Bool[Tensor, " m"]
+    series: Float[Tensor, "u c"] | None = None
+    steps: Int[Tensor, " m"] | None = None
 
     @classmethod
     def of(
@@ -58,8 +62,9 @@ class Slab:
         length: int,
         *,
         even: bool = False,
+        series: list[Tensor] | None = None,
     ) -> "Slab":
-        """Lay out features ``[t, f]`` of stretches, each at least ``length`` frames long.
+        """Lay out features ``[t, f]`` of stretches, each at least ``length`` frames long, and their series ``[u, c]``.
 
         Every place is as likely as every other; or, with ``even``, stretches of about one window's length are drawn as
         often as their sound is long, and not almost never.
@@ -67,6 +72,7 @@ class Slab:
         frames, sound = torch.tensor([len(piece) for piece in pieces]), torch.tensor(heard)
         places = frames - length + 1
         drawn = torch.maximum(places, sound.clamp_max(length)) if even else places
+        counts = torch.tensor([len(one) for one in series or ()])
         return cls(
             features=torch.cat(pieces),
             first=frames.cumsum(0) - frames,
@@ -76,6 +82,8 @@ class Slab:
             shifts=torch.tensor(shifts),
             heard=sound,
             begins=torch.tensor(begins),
+            series=torch.cat(series) if series else None,
+            steps=counts.cumsum(0) - counts if series else None,
         )
 
     @classmethod

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Num
+from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from latentscape.core.errors import ConfigError, DataError
@@ -16,11 +16,12 @@ from latentscape.data.augment import Augmentation, apply, draw
 from latentscape.data.blend import apply_blend, draw_blend
 from latentscape.data.corpus import Clip, SoundCorpus
 from latentscape.data.examples import Batch, Codes, DataConfig, Examples, rows_of, spread
+from latentscape.data.hearing import Hearing, Place
 from latentscape.data.marks import Marks
 from latentscape.data.pool import Pool, Segments, Slab, Tape, cut
 from latentscape.data.present import counted
 from latentscape.data.split import PartName, Split
-from latentscape.models.autoregressive import PRESENT
+from latentscape.models.autoregressive import PRESENT, SERIES, VECTOR
 from latentscape.registry import Window
 from latentscape.signal.representation import Representation
 
@@ -65,6 +66,8 @@ class SoundExamples(Examples):
         conditions: Sequence[str] = (),
         marks: Sequence[str] = (),
         present: bool = False,
+        hearing: Hearing | None = None,
+        vectors: Float[Tensor, "clips e"] | None = None,
     ) -> None:
         """Join a corpus and a view of sound.
 
@@ -78,10 +81,12 @@ class SoundExamples(Examples):
             conditions: labels that go with x as codes.
             marks: labels that go with x as weights of their values.
             present: say in the context which samples count (:mod:`latentscape.data.present`), ``present [b, L]``.
+            hearing: makes the series that goes with x, ``series [b, c, L / hop]``; windows then begin at its steps.
+            vectors: of all clips of the corpus, of which x's goes with it, ``vector [b, e]``; unknown is NaN.
 
         Raises:
-            ConfigError: a condition is no label of the corpus, windows that have conditions are to be mixed, or the
-                lead-in leaves nothing of a window.
+            ConfigError: a condition is no label of the corpus, windows that have conditions are to be mixed, the
+                lead-in leaves nothing of a window, or windows lie between the steps of what is heard.
             DataError: the sample rates differ, or the representation wants several channels.
         """
         if representation.sample_rate != corpus.sample_rate or representation.channels != 1:
@@ -92,6 +97,12 @@ class SoundExamples(Examples):
         self._tells_present = present
         if config.lead_in >= window.length:
             raise ConfigError(f"data.lead_in: got {config.lead_in}, expected less than window.length {window.length}")
+        self._hearing, self._vectors = hearing, vectors
+        if hearing is not None and (window.hop % hearing.hop or representation.hop > 1):
+            raise ConfigError(
+                f"window.hop: got {window.hop} of a representation that hops by {representation.hop}, expected a "
+                f"multiple of {hearing.hop} samples, a step of what is heard"
+            )
         self._codes = Codes(corpus.clips.columns, split.parts["train"], conditions)
         self._marks = Marks(corpus.clips.columns, torch.from_numpy(split.parts["train"].rows), marks)
         self.vocabulary = self._codes.vocabulary | self._marks.vocabulary
@@ -134,15 +145,24 @@ class SoundExamples(Examples):
         rows, shifts = torch.empty(len(drawn), dtype=torch.int64), torch.empty(len(drawn))
         offset, heard = torch.empty_like(rows), torch.empty_like(rows)
         begins = torch.empty(len(drawn), dtype=torch.bool)
+        series = None if self._hearing is None else torch.empty(len(drawn), self._hearing.channels, self._steps)
         for number, slab in enumerate(slabs):
             place = torch.nonzero(owner == number)[:, 0]
             if len(place):
                 piece, starts = slab.locate(drawn[place] - (ends[number] - slab.windows))
+                if series is not None and self._hearing is not None:
+                    assert slab.series is not None
+                    assert slab.steps is not None
+                    first, hop = slab.first[piece], self._hearing.hop
+                    step = (starts - first) // hop
+                    starts = first + step * hop
+                    series[place] = _cut_series(slab.series, slab.steps[piece] + step, self._steps)
                 x[place] = cut(slab.features, starts, self.window.length)
                 rows[place], shifts[place] = slab.rows[piece], slab.shifts[piece]
                 offset[place] = starts - slab.first[piece]
                 heard[place], begins[place] = slab.heard[piece], slab.begins[piece]
-        return x, self._labels(rows, shifts) | self._present(offset, heard, begins)
+        told = {} if series is None else {SERIES: series}
+        return x, self._labels(rows, shifts) | self._present(offset, heard, begins) | told
 
     def _present(self, offset: Tensor, heard: Tensor, begins: Tensor) -> dict[str, Tensor]:
         """Return which samples of windows count, where that is told; see :func:`latentscape.data.present.counted`."""
@@ -158,6 +178,7 @@ class SoundExamples(Examples):
         shifts: list[float] = []
         heard: list[int] = []
         begins: list[bool] = []
+        series: list[Tensor] = []
         chosen = [(0, one) for one in range(len(segments))] if self._whole else self._tape.stretch(number)
         for epoch, one in chosen:
             row = int(segments.rows[one])
@@ -171,13 +192,16 @@ class SoundExamples(Examples):
             wave = self.corpus.store.read(row, start, needed)[None]
             varied = apply(drawn, wave, self.corpus.sample_rate)
             pieces.append(self._analyse(varied))
+            if self._hearing is not None:
+                place = self._place(row, start, drawn.speed)
+                series.append(self._heard(varied, place))
             rows.append(row)
             shifts.append(drawn.pitch)
             heard.append(min(self.representation.frames(varied.shape[1]), len(pieces[-1])))
             begins.append(start == low)
         if not pieces:
             return Slab.empty(self.representation.frame_size, self.representation.dtype)
-        return Slab.of(pieces, rows, shifts, heard, begins, self.window.length, even=self._tells_present)
+        return Slab.of(pieces, rows, shifts, heard, begins, self.window.length, even=self._tells_present, series=series)
 
     def _labels(self, rows: Tensor, shifts: Tensor) -> dict[str, Tensor]:
         """Return label codes; a shifted sound has the label of the pitch it came to, or none."""
@@ -185,11 +209,14 @@ class SoundExamples(Examples):
         for label in labels:
             if label in PITCH_LABELS and bool(shifts.any()):
                 labels[label] = torch.where(shifts == 0, labels[label], self._shifted(label, labels[label], shifts))
-        return labels | self._marks.of(rows)
+        return labels | self._marks.of(rows) | self._vector(rows)
 
     def _known(self, rows: Tensor) -> dict[str, Tensor]:
         """Return the labels of sounds as they are."""
-        return self._codes.of(rows) | self._marks.of(rows)
+        return self._codes.of(rows) | self._marks.of(rows) | self._vector(rows)
+
+    def _vector(self, rows: Tensor) -> dict[str, Tensor]:
+        return {} if self._vectors is None else {VECTOR: self._vectors[rows]}
 
     def _shifted(self, label: str, codes: Tensor, shifts: Tensor) -> Tensor:
         if label not in ("midi", "pitch") or not self.corpus.clips.columns[label].numeric:
@@ -215,6 +242,21 @@ class SoundExamples(Examples):
             wave = np.pad(wave, ((0, 0), (0, short)))
         features = self.representation.analyse(torch.from_numpy(np.array(wave))[None])[0]
         return features.T.contiguous()
+
+    @property
+    def _steps(self) -> int:
+        """Steps of a window's series."""
+        return -(-self.window.length // self._hearing.hop) if self._hearing is not None else 0
+
+    def _place(self, row: int, start: int, speed: float = 1.0) -> Place:
+        return Place(self.corpus.clips.paths[row], start / self.corpus.sample_rate, speed)
+
+    def _heard(self, wave: np.ndarray, place: Place) -> Float[Tensor, "m c"]:
+        """Return what is heard of a wave, padded as its features are."""
+        assert self._hearing is not None
+        short = max(0, self._least - wave.shape[1])
+        padded = torch.from_numpy(np.pad(wave, ((0, 0), (0, short))))
+        return self._hearing.listen(padded, place).T.contiguous()
 
     def count(self, part: PartName) -> int:
         """Return how many windows a part has."""
@@ -257,10 +299,12 @@ class SoundExamples(Examples):
         xs: list[Tensor] = []
         rows: list[Tensor] = []
         places: list[Tensor] = []
+        heard: list[Tensor] = []
         held, done = 0, 0
 
-        def told(row: Tensor, place: Tensor) -> dict[str, Tensor]:
-            return self._known(row) | self._present(place[:, 0], place[:, 1], place[:, 2] > 0)
+        def told(row: Tensor, place: Tensor, series: Tensor) -> dict[str, Tensor]:
+            own = {} if self._hearing is None else {SERIES: series}
+            return self._known(row) | self._present(place[:, 0], place[:, 1], place[:, 2] > 0) | own
 
         for clip, count in zip(pieces, counts, strict=True):
             low, high = torch.searchsorted(wanted, torch.tensor([done, done + count])).tolist()
@@ -273,16 +317,24 @@ class SoundExamples(Examples):
             rows.append(torch.full((len(own),), clip.row))
             whole = torch.tensor([[self.representation.frames(clip.frames), int(clip.start == 0)]])
             places.append(torch.cat([own[:, None] * self.window.hop, whole.expand(len(own), 2)], 1))
+            heard.append(self._series(clip, own))
             held += len(own)
             if held >= size:
-                x, row, place = torch.cat(xs), torch.cat(rows), torch.cat(places)
+                x, row, place, series = (torch.cat(column) for column in (xs, rows, places, heard))
                 full = held // size * size
                 for start in range(0, full, size):
                     some = slice(start, start + size)
-                    yield x[some], told(row[some], place[some])
-                xs, rows, places, held = [x[full:]], [row[full:]], [place[full:]], held - full
+                    yield x[some], told(row[some], place[some], series[some])
+                xs, rows, places, heard, held = [x[full:]], [row[full:]], [place[full:]], [series[full:]], held - full
         if held:
-            yield torch.cat(xs), told(torch.cat(rows), torch.cat(places))
+            yield torch.cat(xs), told(torch.cat(rows), torch.cat(places), torch.cat(heard))
+
+    def _series(self, clip: Clip, windows: Int[Tensor, " b"]) -> Float[Tensor, "b ..."]:
+        """Return what is heard of some windows of a clip; nothing, where nothing is."""
+        if self._hearing is None:
+            return torch.empty(len(windows), 0)
+        whole = self._heard(np.array(self.corpus.wave(clip)), self._place(clip.row, clip.start))
+        return _cut_series(whole, windows * (self.window.hop // self._hearing.hop), self._steps)
 
     # ----------------------------------------------------------------------------------------------------------- units
 
@@ -320,3 +372,8 @@ class SoundExamples(Examples):
         typical = float(scale.mean())
         scale = scale.clamp(min=LEAST_SCALE * typical) if typical > 0 else torch.ones_like(scale)
         return (shift + mean).float().reshape(shape), scale.float().reshape(shape)
+
+
+def _cut_series(series: Float[Tensor, "u c"], starts: Int[Tensor, " b"], steps: int) -> Float[Tensor, "b c m"]:
+    """Return the series of windows that begin at some steps."""
+    return torch.stack([series[start : start + steps].T for start in starts.tolist()])

@@ -74,7 +74,8 @@ def evaluate(
     if source is not None:
         corpus = _other(source, prepared)
         # labels of another corpus have other codes, so they count as unknown
-        heard, chosen_part = build_examples(prepared.config, corpus, undivided(corpus)), "test"
+        told = {"vectors": prepared.vectors}  # words mean the same anywhere
+        heard, chosen_part = build_examples(prepared.config, corpus, undivided(corpus), **told), "test"
         if heard.event_shape != prepared.examples.event_shape:
             arrived, expected = (" x ".join(map(str, one.event_shape)) for one in (heard, prepared.examples))
             raise UsageError(f"{source} holds items of {arrived}, but {run} takes {expected}")

@@ -4,8 +4,12 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import Any
 
+from latentscape.core.errors import UsageError
+from latentscape.data.corpus import SoundCorpus
 from latentscape.data.examine import Examination
 from latentscape.data.examine import examine as look_into
+from latentscape.data.sources import open_source
+from latentscape.data.word_vectors import WordsConfig, vectors_of
 from latentscape.experiment.config import source_options
 from latentscape.experiment.progress import decoding
 from latentscape.recipes import load_recipe
@@ -18,10 +22,12 @@ class Report:
     Attributes:
         examination: what was found.
         recipe: name of the recipe.
+        words: which words of it have a vector.
     """
 
     examination: Examination
     recipe: str
+    words: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """Return the report, a line each."""
@@ -30,18 +36,32 @@ class Report:
         quoted = quote(f"./{source}" if source.startswith("-") else source)
         command = f"latentscape train {quoted} --run runs/mine"
         advice = [f"recipe: {self.recipe}, {title}", f"before a long run: {command} --check", f"next: {command}"]
-        return [*self.examination.lines(), *advice]
+        return [*self.examination.lines(), *self.words, *advice]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
-        return self.examination.to_json() | {"recipe": self.recipe}
+        return self.examination.to_json() | {"recipe": self.recipe, "words": list(self.words)}
 
 
-def examine(source: str, *, rate: int | None = None, channels: str = "mean", labels: str | None = None) -> Report:
-    """Read a source once and say what will be used of it, what will not, and why."""
+def examine(
+    source: str,
+    *,
+    rate: int | None = None,
+    channels: str = "mean",
+    labels: str | None = None,
+    words: str | None = None,
+) -> Report:
+    """Read a source once and say what will be used of it, what will not, and why; of a file of word vectors, too."""
+    options = source_options(rate, channels, labels)
     with decoding() as progress:
-        found = look_into(source, source_options(rate, channels, labels), progress=progress)
-    return Report(found, suggest(found.kind, source))
+        found = look_into(source, options, progress=progress)
+    told: tuple[str, ...] = ()
+    if words is not None:
+        corpus = open_source(source, options)
+        if not isinstance(corpus, SoundCorpus):
+            raise UsageError(f"--words is about words that sounds are told of, and {source} holds images")
+        told = tuple(vectors_of(corpus.clips.columns, WordsConfig(file=words)).lines())
+    return Report(found, suggest(found.kind, source), told)
 
 
 def suggest(kind: str, source: str) -> str:

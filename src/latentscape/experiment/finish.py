@@ -79,7 +79,8 @@ def _items(model: LatentModel, examples: Examples) -> Iterator[Batch]:
 def _finish_waves(run: Path, waves: Waves, prepared: Prepared, outcome: Outcome, say: Say) -> tuple[Verdict, Figures]:
     """Measure and judge a run without a latent space, and write its sounds and page."""
     labels = use_of_labels(waves.model, prepared.examples, "test", waves.device)
-    verdict = replace(judge_run(prepared, outcome), notes=words_on_labels(labels))
+    vectors = () if prepared.vectors is None else tuple(f"{line}." for line in prepared.vectors.lines())
+    verdict = replace(judge_run(prepared, outcome), notes=(*words_on_labels(labels), *vectors))
     numbers = measure_waves(waves, prepared.examples, "test", prepared.examples) | labels
     figures = Figures(f"{run.name}, test part ({prepared.examples.count('test')} items):", numbers)
     save_json(run / "verdict.json", {"lines": verdict.lines(), "figures": figures.to_json()})

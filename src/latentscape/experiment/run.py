@@ -28,9 +28,11 @@ from latentscape.data.images import ImageExamples
 from latentscape.data.sounds import SoundExamples, gap_samples
 from latentscape.data.sources import has_name, open_source
 from latentscape.data.split import Split, restore, split_corpus
+from latentscape.data.word_vectors import WordVectors
 from latentscape.experiment.config import RunConfig, asked_source, changes_on_resume, fit_to, resolve, source_options
 from latentscape.experiment.examine import suggest
 from latentscape.experiment.glimpse import glimpses
+from latentscape.experiment.hearing import fit_local, fit_words, hearing_of
 from latentscape.experiment.progress import decoding
 from latentscape.instrument.instrument import FORMAT
 from latentscape.measure.layers import diagnose
@@ -97,6 +99,7 @@ class Prepared:
     examples: Examples
     model: Model
     objective: Objective
+    vectors: WordVectors | None = None
 
 
 def build_examples(
@@ -105,6 +108,7 @@ def build_examples(
     split: Split,
     conditions: Sequence[str] = (),
     marks: Sequence[str] = (),
+    vectors: WordVectors | None = None,
 ) -> Examples:
     """Return what training and evaluation see of a corpus.
 
@@ -117,7 +121,10 @@ def build_examples(
             raise ConfigError(f"model: a tagger listens to sounds, but {corpus.name} holds images")
         return ImageExamples(corpus, split, config.data, seed=seed, conditions=conditions)
     representation = build_representation(config.representation)
-    told = {"conditions": conditions, "marks": marks, "present": counts_present(config.model)}
+    told: dict[str, Any] = {"conditions": conditions, "marks": marks, "present": counts_present(config.model)}
+    told["hearing"] = hearing_of(config)
+    if vectors is not None and vectors.label in corpus.clips.columns:
+        told["vectors"] = vectors.table(corpus.clips.columns[vectors.label])
     parts, window = config.data.consecutive, config.window
     stretch = window.model_copy(update={"length": parts * window.length, "hop": parts * window.hop})
     examples = SoundExamples(corpus, split, representation, stretch, config.data, seed=seed, **told)
@@ -129,7 +136,14 @@ def told_of(config: RunConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return getattr(config.model, "condition", ()), getattr(config.model, "marks", ())
 
 
-def join(config: RunConfig, corpus: SoundCorpus | ImageCorpus, split: Split, *, units: bool = True) -> Prepared:
+def join(
+    config: RunConfig,
+    corpus: SoundCorpus | ImageCorpus,
+    split: Split,
+    *,
+    units: bool = True,
+    vectors: WordVectors | None = None,
+) -> Prepared:
     """Build examples, model and objective, and ask the model whether it can describe the data.
 
     Args:
@@ -137,6 +151,7 @@ def join(config: RunConfig, corpus: SoundCorpus | ImageCorpus, split: Split, *, 
         corpus: its sounds or images.
         split: their parts.
         units: measure mean and scale of x for the model; ``False`` where its weights, which hold them, are read next.
+        vectors: of the corpus's words, for a model that is told of them.
 
     Raises:
         ConfigError: parts that don't fit each other.
@@ -152,7 +167,7 @@ def join(config: RunConfig, corpus: SoundCorpus | ImageCorpus, split: Split, *, 
         raise ConfigError(
             f"data.lead_in: got {config.data.lead_in} for a model '{config.model.kind}', which needs none"
         )
-    examples = build_examples(config, corpus, split, *told_of(config))
+    examples = build_examples(config, corpus, split, *told_of(config), vectors)
     vocabulary = {name: len(values) for name, values in examples.vocabulary.items()}
     with seeded(seed, "weights"):
         model = build_model(config.model, examples.event_shape, vocabulary, examples.units() if units else None)
@@ -165,7 +180,7 @@ def join(config: RunConfig, corpus: SoundCorpus | ImageCorpus, split: Split, *, 
     model.check(*examples.batch(0, config.train.batch_size))
     if model.wants:
         model.prime(examples.batch(0, max(config.train.batch_size, model.wants))[0])
-    return Prepared(config, corpus, split, examples, model, objective)
+    return Prepared(config, corpus, split, examples, model, objective, vectors)
 
 
 def open_run(run: Path, config: RunConfig | None = None, *, units: bool = True) -> Prepared:
@@ -186,7 +201,8 @@ def open_run(run: Path, config: RunConfig | None = None, *, units: bool = True) 
         split = restore(manifest, corpus)
     except (LookupError, TypeError, ValueError) as error:
         raise StorageError(f"{run / 'split.json'} is damaged: its parts can't be read") from error
-    return join(config, corpus, split, units=units)
+    vectors = WordVectors.load(run) if config.data.words is not None else None
+    return join(config, corpus, split, units=units, vectors=vectors)
 
 
 def read_config(run: Path) -> RunConfig:
@@ -322,7 +338,11 @@ def prepare(request: Request, say: Say) -> Prepared:
     split = split_corpus(corpus, seed=SPLIT_SEED, conditions=(*conditions, *marks), gap=gap, config=config.data.split)
     for note in split.notes:
         say(note)
-    return join(config, corpus, split)
+    config, notes = fit_local(config, corpus, split)
+    config, vectors = fit_words(config, corpus)
+    for note in notes + (vectors.lines() if vectors is not None else []):
+        say(note)
+    return join(config, corpus, split, vectors=vectors)
 
 
 def _recipe(request: Request, corpus: SoundCorpus | ImageCorpus) -> str | Recipe:
@@ -392,6 +412,8 @@ def _lay_down(run: Path, request: Request, prepared: Prepared) -> None:
     recipe = _recipe(request, prepared.corpus)
     save_json(run / "config.json", prepared.config.model_dump(mode="json"))
     save_json(run / "labels.json", {name: list(values) for name, values in prepared.examples.vocabulary.items()})
+    if prepared.vectors is not None:
+        prepared.vectors.save(run)
     save_json(run / "split.json", prepared.split.manifest(prepared.corpus))
     save_json(
         run / "run.json",

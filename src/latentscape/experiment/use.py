@@ -30,6 +30,7 @@ from latentscape.measure.measure import Number
 from latentscape.measure.portraits import learn, portrait
 from latentscape.measure.sounds import MelDistance
 from latentscape.measure.use import Costs, bits, condition_use, costs, derangement, ignored, latent_use
+from latentscape.models.autoregressive import SERIES, VECTOR, AutoregressiveConfig
 from latentscape.models.model import Model
 
 MOST_ITEMS = 2000
@@ -37,6 +38,8 @@ LOOKS = 4
 """So many times a validation's number of values is measured."""
 LABELS = ("instrument", "family", "speaker", "sex", "digit", "label")
 """What judges are asked, where a corpus knows it."""
+SAID = {SERIES: "The series that it hears", VECTOR: "The vector of words"}
+"""What a condition that is no label is called."""
 MOST_CLASSES = 48
 HEARD = {"train": 1500, "test": 60}
 """Recordings that a judge learns from, and that are sent through the model."""
@@ -63,8 +66,11 @@ def held_on(device: torch.device, batches: Iterable[Batch]) -> list[Batch]:
 
 
 def use_of_labels(model: Model, examples: Examples, part: PartName, device: torch.device) -> dict[str, Number]:
-    """Return what the labels that a model is told are worth to it; nothing for one that is told none."""
-    names = tuple(getattr(getattr(model, "config", None), "condition", ()))
+    """Return what the conditions that a model is told are worth to it; nothing for one that is told none."""
+    config = getattr(model, "config", None)
+    names = tuple(getattr(config, "condition", ()))
+    if isinstance(config, AutoregressiveConfig):
+        names += (SERIES,) * (config.series is not None) + (VECTOR,) * (config.vector > 0)
     return condition_use(model, held_on(device, some(model, examples, part, 1)), names) if names else {}
 
 
@@ -74,7 +80,8 @@ def words_on_labels(numbers: Mapping[str, Number]) -> tuple[str, ...]:
     lines = []
     for name in (name.removeprefix("swap_") for name in numbers if name.startswith("swap_") and "_error" not in name):
         worth = f"told another's {name}, a value costs {numbers[f'swap_{name}'].value:+.4f} bits"
-        lines.append(f"The label {name} is {'ignored' if name in deaf else 'heard'}: {worth}.")
+        what = SAID.get(name, f"The label {name}")
+        lines.append(f"{what} is {'ignored' if name in deaf else 'heard'}: {worth}.")
     return tuple(lines)
 
 

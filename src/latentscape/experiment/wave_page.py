@@ -3,8 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from latentscape import __version__
 from latentscape.core.storage import load_json
+from latentscape.data.examples import Examples
+from latentscape.data.hearing import Place
+from latentscape.data.sounds import SoundExamples
 from latentscape.experiment.run import Prepared
 from latentscape.instrument.waves import Waves
 from latentscape.measure.measure import Number
@@ -15,6 +20,8 @@ from latentscape.train.loop import Outcome
 from latentscape.train.verdict import Verdict
 
 SECONDS = 2.0
+PAIRS = 4
+"""Test recordings that are made again on the page."""
 SHOWN = 8
 """Most sounds on the page."""
 
@@ -36,6 +43,27 @@ def to_make(vocabulary: dict[str, tuple[str, ...]]) -> list[Told]:
     return [*free, *(Told(f"{name} {value}", {name: value}) for value in vocabulary[name][: SHOWN - len(free)])]
 
 
+def again(run: Path, waves: Waves, examples: Examples) -> tuple[Item, ...]:
+    """Return test recordings, and each made again of what is heard of it alone; none of a run that hears nothing."""
+    if waves.hearing is None or not isinstance(examples, SoundExamples):
+        return ()
+    corpus, rate = examples.corpus, waves.representation.sample_rate
+    clips = list(examples.split.clips(corpus, "test"))
+    clips = [clips[at * len(clips) // min(PAIRS, len(clips))] for at in range(min(PAIRS, len(clips)))]
+    most = round(SECONDS * rate)
+    given = [torch.from_numpy(corpus.wave(clip, 0, min(clip.frames, most)).copy()) for clip in clips]
+    places = [Place(str(clip.path), clip.start / rate) for clip in clips]
+    series = [waves.hear(wave, place) for wave, place in zip(given, places, strict=True)]
+    made = waves.voiced(series, [wave.shape[1] for wave in given])
+    sounds: list[Item] = []
+    for number, (clip, first, second) in enumerate(zip(clips, given, made, strict=True), 1):
+        for what, wave in (("recorded", first), ("made again", second)):
+            file = f"sounds/{what.replace(' ', '-')}-{number}.wav"
+            audio.write(run / file, wave.numpy(), rate, overwrite=True)
+            sounds.append(Sound(f"{clip.name}, {what}", wave.numpy(), rate, "", file))
+    return tuple(sounds)
+
+
 def show_waves(
     run: Path, waves: Waves, prepared: Prepared, outcome: Outcome, verdict: Verdict, numbers: dict[str, Number]
 ) -> None:
@@ -48,6 +76,8 @@ def show_waves(
         stem = told.title.replace(" ", "-").replace("/", "-")
         audio.write(run / "sounds" / f"{stem}.wav", wave.numpy(), rate, overwrite=True)
         sounds.append(Sound(told.title, wave.numpy(), rate, "", f"sounds/{stem}.wav"))
+    pairs = again(run, waves, prepared.examples)
+    heard = [Section("Test recordings, and as it makes them of what it hears of them", pairs)] if pairs else []
     facts = load_json(run / "run.json")
     rows = tuple((name, f"{number.value:.4g}", number.unit) for name, number in numbers.items())
     reach = waves.model.receptive_field
@@ -61,6 +91,7 @@ def show_waves(
         ),
         sections=(
             Section("Verdict", (Text("\n\n".join(verdict.lines()), "warning" if verdict.overfitted else "good"),)),
+            *heard,
             Section("Sounds that it made", tuple(sounds), "From silence, one sample after another, by seed 0."),
             Section("Figures", (Table("on the test part", ("measure", "value", "unit"), rows),)),
             Section("Make it again", (Commands("this run", (" ".join(facts["command"]),)),)),

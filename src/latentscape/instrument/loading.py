@@ -16,8 +16,11 @@ import torch
 from latentscape.core.config import parse
 from latentscape.core.errors import ConfigError, LatentscapeError, StorageError, UsageError
 from latentscape.core.storage import load_object, load_tensors, load_weights
+from latentscape.data.word_vectors import FILE as WORDS
+from latentscape.data.word_vectors import WordVectors
 from latentscape.instrument.axes import FILE as AXES
 from latentscape.instrument.axes import Naming
+from latentscape.instrument.hearing import Local
 from latentscape.instrument.instrument import FORMAT, Instrument
 from latentscape.instrument.map import LatentMap
 from latentscape.instrument.streamed import Streamed
@@ -39,6 +42,7 @@ class _Opened:
     window: Window
     vocabulary: dict[str, tuple[str, ...]]
     config: dict[str, Any]
+    space: SpaceConfig
 
 
 def load(run: File | str, device: str = "auto") -> Instrument:
@@ -89,7 +93,10 @@ def load_waves(run: File | str, device: str = "auto") -> Waves | None:
     opened = _open(run, device)
     assert isinstance(opened.model, Autoregressive)
     assert opened.representation is not None
-    return Waves(opened.model, opened.representation, opened.vocabulary, opened.config, run.name)
+    local = opened.space.local
+    hearing = Local(local, opened.representation.sample_rate) if local else None
+    vectors = WordVectors.load(run) if (run / f"{WORDS}.json").exists() else None
+    return Waves(opened.model, opened.representation, opened.vocabulary, opened.config, run.name, hearing, vectors)
 
 
 def load_listener(run: File | str, device: str = "auto") -> Listener:
@@ -165,7 +172,7 @@ def _open(run: File, device: str) -> _Opened:
     weights = run / "weights.safetensors"
     load_weights(model, load_tensors(weights), weights)
     model = model.to(pick_device(device)).eval()
-    return _Opened(model, representation, space.window, vocabulary, config)
+    return _Opened(model, representation, space.window, vocabulary, config, space)
 
 
 def pick_device(name: str) -> torch.device:

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from latentscape.core.errors import DataError, UsageError
+from latentscape.core.errors import DataError
+from latentscape.signal.pitch import track
 
 LEAST_LEVEL = -100.0
 """dBFS; quieter frames are given this level."""
@@ -48,9 +49,6 @@ UNITS = {
     "pitch": "Hz",
 }
 """Every descriptor and its unit."""
-
-VOICED = 0.8
-"""Correlation of a frame with itself one period later, above which it is voiced."""
 
 
 def describe(
@@ -105,7 +103,7 @@ def describe(
         "loudness": _decibels(rms * _weighting(spectrum, sample_rate)),
     }
     if pitch != "none":
-        values["pitch"] = _pitch(mono, sample_rate, window, hop, pitch, pitch_range)
+        values["pitch"] = track(mono, sample_rate, window, hop, pitch, pitch_range)
     return {name: Curve(value, UNITS[name], sample_rate / hop) for name, value in values.items()}
 
 
@@ -133,36 +131,3 @@ def _contrast(spectrum: np.ndarray, sample_rate: int) -> np.ndarray:
     # of the power, so that dB are dB: librosa takes the logarithm of what it is given
     bands = librosa.feature.spectral_contrast(S=spectrum**2, sr=sample_rate, fmin=lowest, n_bands=min(6, octaves))
     return bands.mean(0)
-
-
-def _pitch(
-    mono: np.ndarray, sample_rate: int, window: int, hop: int, estimator: str, pitch_range: tuple[float, float]
-) -> np.ndarray:
-    import librosa
-
-    low = max(pitch_range[0], 2.2 * sample_rate / window)  # YIN compares a frame with itself two periods later
-    high = min(pitch_range[1], sample_rate / 2.2)
-    if low >= high:
-        at = f"a window of {window} samples at {sample_rate} Hz"
-        raise UsageError(f"pitch_range {pitch_range} Hz does not fit {at}, which can tell {low:.0f} to {high:.0f} Hz")
-    shared: dict[str, Any] = {"fmin": low, "fmax": high, "sr": sample_rate, "frame_length": window, "hop_length": hop}
-    if estimator != "pyin":
-        pitch = librosa.yin(mono, **shared)
-        return pitch if estimator == "yin" else np.where(_periodicity(mono, pitch, **shared) < VOICED, np.nan, pitch)
-    # librosa's own fastest glide, 35.92 octaves a second, must not leap over the whole range from frame to frame
-    glide = min(35.92, 0.9 * np.log2(high / low) * sample_rate / hop)
-    return librosa.pyin(mono, max_transition_rate=glide, **shared)[0]
-
-
-def _periodicity(
-    mono: np.ndarray, pitch: np.ndarray, *, sr: int, frame_length: int, hop_length: int, **_: float
-) -> np.ndarray:
-    """Return the correlation of each frame with itself one period later ``[t]``, over what both have of the frame."""
-    around = np.pad(mono, frame_length // 2 + 1)
-    frames = np.lib.stride_tricks.sliding_window_view(around, frame_length)[1::hop_length][: len(pitch)]
-    lag = np.rint(sr / pitch).astype(int)
-    place = np.arange(frame_length)
-    later = np.take_along_axis(frames, np.minimum(place + lag[:, None], frame_length - 1), 1)
-    both = place + lag[:, None] < frame_length
-    energy = np.sqrt((frames**2 * both).sum(1) * (later**2 * both).sum(1))
-    return (frames * later * both).sum(1) / np.where(energy > 0, energy, np.inf)

@@ -178,12 +178,12 @@ def latent_use(
 
 
 def condition_use(model: Model, batches: Batches, names: Sequence[str], *, seed: int = 0) -> dict[str, Number]:
-    """Return what each label is worth: bits a value more for another item's (``swap_``) or for none (``told_``).
+    """Return what each condition is worth: bits a value more for another item's (``swap_``) or for none (``told_``).
 
     Args:
-        model: any model that reads labels of the context.
-        batches: ``(x, context)``; they are gone through three times a label and held in memory.
-        names: of the labels.
+        model: any model that reads labels, vectors or series of the context.
+        batches: ``(x, context)``; they are gone through three times a condition and held in memory.
+        names: of the conditions.
         seed: of the draws, the same for every cost.
     """
     held = list(batches)
@@ -193,9 +193,10 @@ def condition_use(model: Model, batches: Batches, names: Sequence[str], *, seed:
         if any(name not in context for _, context in held):
             continue
         codes = torch.cat([context[name].cpu() for _, context in held])
-        if len(codes) < 2 or len(codes.unique()) < 2:
+        if len(codes) < 2 or len(codes.unique(dim=0)) < 2:
             continue
-        moved = {"swap": codes[derangement(len(codes), seed)], "told": torch.full_like(codes, -1)}
+        unknown = math.nan if codes.is_floating_point() else -1
+        moved = {"swap": codes[derangement(len(codes), seed)], "told": torch.full_like(codes, unknown)}
         for kind, other in moved.items():
             parts = other.split([len(x) for x, _ in held])
             told = [(x, {**context, name: part.to(x.device)}) for (x, context), part in zip(held, parts, strict=True)]

@@ -162,7 +162,8 @@ class WaveNet(nn.Module):
         Args:
             x: codes (int64), or standardised values.
             told: of the items.
-            heard: series of at least n / hop steps; ``None`` adds nothing, and so does one that is NaN: unknown.
+            heard: series of at least n / hop steps; ``None`` adds nothing, and so does one that is NaN throughout:
+                unknown. Of one that is known in part the rest is heard as 0.
 
         Raises:
             UsageError: the series is too short, or has other channels.
@@ -198,7 +199,7 @@ class WaveNet(nn.Module):
                 f"a series of {heard.shape[1]} channels and {heard.shape[2]} steps arrived, "
                 f"expected {up.channels} channels and at least {-(-n // up.hop)} steps for {n} samples"
             )
-        known = heard.isfinite().all(2).all(1)
+        known = heard.isfinite().flatten(1).any(1)
         return (up(heard.nan_to_num(0.0, 0.0, 0.0)) * known[:, None, None])[:, : -(-n // up.hold)]
 
 

@@ -1,21 +1,32 @@
 """Sounds to codes and back."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from latentscape.core.errors import DataError, StorageError
+from latentscape.core.errors import DataError, StorageError, UsageError
 from latentscape.core.storage import atomic, load_object, save_json
+from latentscape.data.corpus import ImageCorpus, SourceOptions
+from latentscape.data.hearing import Place
+from latentscape.data.sources import open_source
 from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.loading import load_waves
+from latentscape.instrument.waves import Waves
 from latentscape.instrument.windows import count_windows
 from latentscape.signal.representation import Representation
 from latentscape.workshop.making import SUFFIX, Making, clips_of, sounding, targets_of, write
 
+ROWS = 8
+"""Sounds that a model of waves makes in step, at most."""
+
 
 def reconstruct(run: Path, source: str, out: Path, making: Making = Making()) -> list[str]:
-    """Write every sound of a source as the model hears it."""
+    """Write every sound of a source as the model hears it; of a vocoder, as it makes it of its bands alone."""
+    if (waves := load_waves(run, making.device)) is not None:
+        return _again(waves, source, out, making)
     instrument, sound = sounding(run, making)
     clips = list(clips_of(source, sound))
     targets = targets_of(out, [name for name, _ in clips], SUFFIX, making)
@@ -23,6 +34,30 @@ def reconstruct(run: Path, source: str, out: Path, making: Making = Making()) ->
         write(target, instrument.reconstruct(wave(), **making.voice), sound, making)
         for target, (_, wave) in zip(targets, clips, strict=True)
     ]
+
+
+def _again(waves: Waves, source: str, out: Path, making: Making) -> list[str]:
+    """Write sounds that a model of waves makes of what it hears of others; several in step."""
+    if making.vocoder is not None:
+        raise UsageError(f"{waves.name} makes waves itself; leave --vocoder out")
+    sound = waves.representation
+    corpus = open_source(source, SourceOptions(sample_rate=sound.sample_rate))
+    if isinstance(corpus, ImageCorpus):
+        raise UsageError(f"{source} holds images, but the run makes sound")
+    targets = targets_of(out, [clip.name for clip in corpus.clips], SUFFIX, making)
+    order = sorted(range(len(targets)), key=lambda at: corpus.clips[at].frames)  # of about one length side by side
+    lines = [""] * len(targets)
+    for low in range(0, len(order), ROWS):
+        some = order[low : low + ROWS]
+        given = [corpus.clips[at] for at in some]
+        series = [
+            waves.hear(torch.from_numpy(corpus.wave(clip).copy()), Place(str(clip.path), clip.start / clip.rate))
+            for clip in given
+        ]
+        way: dict[str, Any] = {"labels": making.labels, "threads": torch.get_num_threads()}
+        for at, wave in zip(some, waves.voiced(series, [clip.frames for clip in given], **way), strict=True):
+            lines[at] = write(targets[at], wave, sound, making)
+    return lines
 
 
 def encode(run: Path, source: str, out: Path, making: Making = Making()) -> list[str]:

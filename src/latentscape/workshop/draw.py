@@ -18,7 +18,7 @@ from latentscape.instrument.waves import Waves
 from latentscape.measure.failing import failing
 from latentscape.models.second_stage import SecondStage
 from latentscape.nets.wavenet_sampler import Manner
-from latentscape.workshop.making import SUFFIX, Making, read_sound, targets_of, write
+from latentscape.workshop.making import SUFFIX, Making, read_sound, speaking, targets_of, write
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,16 @@ class Drawing:
         nucleus: mass of the likeliest codes that are drawn from.
         prime: a recording that every sound goes on from.
         retries: draws made again where a sound is mere noise or silence.
+        timeline: a file of words or labels with times that every sound hears.
+        words: a file of word vectors, for words of a label that the run does not keep.
     """
 
     strength: float = 1.0
     nucleus: float = 1.0
     prime: Path | None = None
     retries: int = 0
+    timeline: Path | None = None
+    words: Path | None = None
 
     def refuse(self, run: Path) -> None:
         """Refuse what was set, for a model that makes a whole item at once.
@@ -45,6 +49,7 @@ class Drawing:
         """
         told: dict[str, Any] = {"strength": self.strength != 1, "nucleus": self.nucleus != 1}
         told |= {"prime": self.prime, "retries": self.retries}
+        told |= {"timeline": self.timeline, "words": self.words}
         for option in (option for option, value in told.items() if value):
             raise UsageError(f"--{option} is for models that draw sample after sample, which {run} does not")
 
@@ -71,6 +76,8 @@ def sample(
             raise UsageError(f"{waves.name} has no layers of latents; give one --temperature and no --vary-layer")
         if stage is not None:
             raise UsageError(f"{waves.name} has no latent space, so no second stage; leave --second-stage out")
+        if making.vocoder is not None:
+            raise UsageError(f"{waves.name} makes waves itself; leave --vocoder out")
         return _sample_waves(waves, out, making, count, seconds, seed, temperature, drawing)
     instrument = Instrument.load(run, making.device)
     drawn: dict[str, Any] = {"seed": seed, "temperature": temperature, "vary": vary, "stage": stage}
@@ -82,9 +89,13 @@ def sample(
     if isinstance(instrument, Streamed):
         if drawing.prime is not None:
             raise UsageError(f"{run} begins a sound from its code, not from a recording; leave --prime out")
+        for option, value in (("timeline", drawing.timeline), ("words", drawing.words)):
+            if value is not None:
+                raise UsageError(f"{run} neither hears words with times nor is told of words; leave --{option} out")
         instrument = instrument.drawn(Manner(nucleus=drawing.nucleus, strength=drawing.strength))
     else:
         drawing.refuse(run)
+    instrument = speaking(instrument, making)
     sound = instrument.representation
     assert sound is not None
     targets = targets_of(out, [f"{stem}{number:03d}" for number in range(count)], SUFFIX, making)
@@ -117,11 +128,20 @@ def _sample_waves(
         "manner": Manner(temperature, drawing.nucleus, drawing.strength),
         "prime": prime,
         "threads": torch.get_num_threads(),
+        "words": drawing.words,
     }
-    made = list(waves.sample(count, seconds, seed=seed, **way))
+    if drawing.words is not None and waves.vectors is None:
+        raise UsageError(f"{waves.name} is told of no words; leave --words out")
+    heard = None
+    if drawing.timeline is not None:
+        if waves.hearing is None:
+            raise UsageError(f"{waves.name} hears no words with times; leave --timeline out")
+        heard = waves.hearing.timed(round(seconds * sound.sample_rate), drawing.timeline)[None]
+    all_of_them = None if heard is None else heard.expand(count, -1, -1)
+    made = list(waves.sample(count, seconds, seed=seed, **way, series=all_of_them))
 
     def again(own: int) -> Tensor:
-        return waves.sample(1, seconds, seed=own, **way)[0]
+        return waves.sample(1, seconds, seed=own, **way, series=heard)[0]
 
     notes = _mend(made, again, seed, drawing.retries, sound.sample_rate, begun)
     return [write(target, wave, sound, making) + note for target, wave, note in zip(targets, made, notes, strict=True)]

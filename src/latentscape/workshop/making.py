@@ -16,6 +16,8 @@ from latentscape.core.errors import DataError, UsageError, nearest
 from latentscape.data.corpus import ImageCorpus, SourceOptions
 from latentscape.data.sources import open_source
 from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.loading import load_waves
+from latentscape.instrument.vocoder import vocoded
 from latentscape.registry import Joining
 from latentscape.signal import audio
 from latentscape.signal.representation import Quality, Representation
@@ -33,6 +35,7 @@ class Making:
         labels: what a conditioned model is told, such as ``{"instrument": "flute"}``; the rest is unknown to it.
         overwrite: whether files that are there are replaced.
         join: how windows become one sound: plain, fade or aligned; ``None`` is the run's own way.
+        vocoder: a run that makes the sound of spectra, in place of phase recovery.
 
     Raises:
         UsageError: the quality or the joining is not known.
@@ -43,6 +46,7 @@ class Making:
     labels: Mapping[str, str] | None = None
     overwrite: bool = False
     join: Joining | None = None
+    vocoder: Path | None = None
 
     def __post_init__(self) -> None:
         for option, told, known in (
@@ -78,7 +82,26 @@ def sounding(run: Path, making: Making) -> tuple[Instrument, Representation]:
     instrument = Instrument.load(run, making.device)
     if instrument.representation is None:
         raise UsageError(f"{run} makes images, not sound; `latentscape sample` and its page show them")
-    return instrument.joined(making.join), instrument.representation
+    instrument = speaking(instrument.joined(making.join), making)
+    assert instrument.representation is not None
+    return instrument, instrument.representation
+
+
+def speaking(instrument: Instrument, making: Making) -> Instrument:
+    """Return an instrument that speaks through the vocoder, where one is asked for.
+
+    Raises:
+        UsageError: the vocoder is none, or is one of other sounds.
+    """
+    if making.vocoder is None:
+        return instrument
+    vocoder = load_waves(making.vocoder, making.device)
+    if vocoder is None:
+        raise UsageError(
+            f"--vocoder {making.vocoder} has a latent space and is no vocoder; "
+            "`latentscape train SOURCE --recipe vocoder` makes one"
+        )
+    return vocoded(instrument, vocoder)
 
 
 def clips_of(source: str, sound: Representation) -> Iterator[tuple[str, Callable[[], Tensor]]]:
