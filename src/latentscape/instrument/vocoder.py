@@ -66,7 +66,7 @@ class Vocoded(Representation):
                 f"--set 'local=[{{kind: log_mel, window: {own_window}, hop: {own_hop}, bands: 80}}]'"
             )
         self.view: LogMel = view
-        self._same = isinstance(own, LogMel) and _bands(own) == _bands(view)
+        self._same = isinstance(own, LogMel) and torch.equal(own.centres, view.centres)
 
     @property
     def floor(self) -> float | None:
@@ -108,10 +108,6 @@ class Vocoded(Representation):
         options: dict[str, Any] = {"seed": self.seed, "manner": self.manner, "threads": torch.get_num_threads()}
         made = torch.stack(self.vocoder.voiced(heard, [n] * len(heard), **options))
         return fit_length(made, length)
-
-
-def _bands(view: LogMel) -> tuple[float, ...]:
-    return (view.bands, *view._centres.tolist())
 
 
 def vocoded(instrument: Instrument, vocoder: Waves, manner: Manner = Manner(), seed: int = 0) -> Instrument:

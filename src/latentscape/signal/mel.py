@@ -45,6 +45,7 @@ class LogMel(Magnitudes):
     """Features: ``10 log10 max(H |X|^2, floor)`` dB, channel after channel; ``f = bands c``.
 
     Attributes:
+        centres: of the bands, Hz.
         updates: multiplicative updates of the inverse.
     """
 
@@ -76,7 +77,7 @@ class LogMel(Magnitudes):
             sr=self.sample_rate, n_fft=config.window, n_mels=config.bands, fmin=config.low_hz, fmax=high
         )
         self._filters = torch.from_numpy(filters)
-        self._centres = torch.from_numpy(edges[1:-1]).float()
+        self.centres = torch.from_numpy(edges[1:-1]).float()
 
     def filters(self, like: Tensor) -> Float[Tensor, "bands m"]:
         """Return H on the device of ``like``."""
@@ -98,7 +99,7 @@ class LogMel(Magnitudes):
         power = torch.where(level > self.floor_db + 1e-3, 10 ** (level / 10), 0.0)
         scale = self.grid.density(self.sample_rate) * self.sample_rate / self.grid.window  # filters sum to 1 over Hz
         mean = power.unflatten(0, (-1, self.channels)).mean(1) * scale
-        return (mean + LEAST_DENSITY).sqrt(), self._centres.to(power)
+        return (mean + LEAST_DENSITY).sqrt(), self.centres.to(power)
 
     def magnitude(self, features: Num[Tensor, "b f t"]) -> Float[Tensor, "r t m"]:
         """Return the root of a power whose bands are as given; what lies at the floor is taken for silence."""
