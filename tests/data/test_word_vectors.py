@@ -27,15 +27,15 @@ def test_words_are_runs_of_letters_in_small_letters():
 
 
 def test_a_clip_has_the_mean_of_its_words(glove):
-    found = vectors_of(columns("dog;barking", None, "Dog zebra", "zebra", "the dog"), WordsConfig(file=str(glove)))
+    found = vectors_of(columns("dog;barking", None, "Dog zebra", "a zebra", "the dog"), WordsConfig(file=str(glove)))
     assert found.label == "tags"
     assert found.words == ("barking", "dog", "the")
-    assert found.absent == ("zebra",)
-    table = found.table(columns("dog;barking", None, "Dog zebra", "zebra", "the dog")["tags"])
+    assert found.absent == ("zebra", "a")
+    table = found.table(columns("dog;barking", None, "Dog zebra", "a zebra", "the dog")["tags"])
     expected = [[2, 2, 2], [np.nan] * 3, [1, 2, 3], [np.nan] * 3, [0.5, 1, 2]]
     assert torch.equal(table.nan_to_num(-9.0), torch.tensor(expected).float().nan_to_num(-9.0))
     assert found.lines() == [
-        "words: 3 of the 4 in 'tags' have a vector of 3 numbers; not in glove.txt: zebra",
+        "words: 3 of the 5 in 'tags' have a vector of 3 numbers; not in glove.txt: zebra, a",
     ]
 
 
