@@ -24,7 +24,9 @@ from latentscape.registry import Window
 from latentscape.signal.mel import LogMel, LogMelConfig
 from latentscape.signal.pitch import PitchConfig
 from latentscape.signal.stft import LogStft, LogStftConfig, Stft, StftConfig
-from latentscape.workshop import Drawing, Making, reconstruct, sample
+from latentscape.workshop.codes import reconstruct
+from latentscape.workshop.draw import Drawing, sample
+from latentscape.workshop.making import Making
 
 RATE, HOP = 8000, 64
 MEL = LogMelConfig(sample_rate=RATE, window=256, hop=HOP, bands=20)

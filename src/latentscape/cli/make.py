@@ -183,7 +183,9 @@ def walk(
         raise UsageError(f"walk got '{sounds[0]}'; give sounds to go through after one --through, all of them")
     points = (*(through or ()), *(sounds or ()))
     way = travel.Way(kind, points, onto, timing, path, save, speed, axes, radius, turns, seed)
-    print_lines(travel.walk(run, out, way, making_of(quality, device, label, overwrite, join, vocoder), seconds=seconds))
+    print_lines(
+        travel.walk(run, out, way, making_of(quality, device, label, overwrite, join, vocoder), seconds=seconds)
+    )
 
 
 @app.command(rich_help_panel=MAKE)
