@@ -48,6 +48,8 @@ def griffin_lim(view, levels: torch.Tensor, length: int) -> torch.Tensor:
     import librosa
 
     magnitude = view.magnitude(levels)[0].T.numpy()
+    short = 1 + length // view.hop - magnitude.shape[1]  # librosa has a frame at the end where we have none
+    magnitude = np.pad(magnitude, ((0, 0), (0, max(0, short))), mode="edge")
     wave = librosa.griffinlim(
         magnitude,
         n_iter=ITERATIONS,
