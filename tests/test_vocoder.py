@@ -13,11 +13,12 @@ from latentscape.data.sources import open_source
 from latentscape.data.split import undivided
 from latentscape.experiment.hearing import hearing_of, survey_timelines
 from latentscape.experiment.run import Request, open_run, prepare, read_config, train_run
-from latentscape.experiment.use import use_of_labels, words_on_labels
+from latentscape.experiment.use import held_on, some, use_of_labels, words_on_labels
 from latentscape.instrument.hearing import Local, told
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load_waves
 from latentscape.instrument.vocoder import Vocoded, vocoded
+from latentscape.measure.use import costs
 from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
 from latentscape.models.heard import TimedConfig
 from latentscape.registry import Window
@@ -99,6 +100,9 @@ def test_the_configuration_is_completed_and_the_series_is_heard(mel_run):
     waves = load_waves(run, "cpu")
     with open_run(run, units=False).examples as examples:
         numbers = use_of_labels(waves.model, examples, "test", waves.device)
+        held = held_on(waves.device, some(waves.model, examples, "test", 1))
+    own, bare = costs(waves.model, held), costs(waves.model, [(x, {"present": told["present"]}) for x, told in held])
+    assert numbers["told_series"].value == pytest.approx(own.bits(bare.total - own.total), rel=1e-4)
     assert numbers["swap_series"].value > 2 * numbers["swap_series_error"].value
     assert numbers["told_series"].value > 0
     assert words_on_labels(numbers)[0].startswith("The series that it hears is heard: told another's series")
@@ -189,6 +193,7 @@ def test_labels_with_times_are_heard(timed_run, folder, tmp_path):
     config = read_config(run)
     assert config.local[0].values == SPOKEN
     assert config.model.series.channels == 3 + 2
+    assert config.model.series.parts == (3, 2)
     waves = load_waves(run, "cpu")
     file = tmp_path / "say.csv"
     file.write_text("start,end,label\n0,0.25,low\n0.25,0.3,strange\n")

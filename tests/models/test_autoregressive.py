@@ -215,3 +215,18 @@ def test_it_learns_what_a_condition_sounds_like():
         x = model.law({"voice": voices}, 12).sample()[:, 0].float()
     spectrum = torch.fft.rfft(x - x.mean(1, keepdim=True)).abs().argmax(1)
     assert int((120 / spectrum.float() == periods[voices]).sum()) >= 11
+
+
+def test_each_part_of_a_series_is_also_withheld_by_itself():
+    series = {"channels": 3, "hop": 8, "parts": (1, 2)}
+    model = made(series=series, condition_dropout=0.3)
+    context = model._withheld({"series": torch.ones(4000, 3, 3)}, 4000, torch.device("cpu"))
+    unknown = context["series"].isnan()
+    assert torch.equal(unknown[:, 1], unknown[:, 2])
+    assert torch.equal(unknown.all(2), unknown.any(2))
+    first, second = unknown[:, 0, 0], unknown[:, 1, 0]
+    assert abs(float(first.float().mean()) - 0.51) < 0.03  # 1 - 0.7^2: withheld with all, or by itself
+    assert abs(float((first & second).float().mean()) - (0.3 + 0.7 * 0.09)) < 0.03
+    whole = made(series=series | {"parts": ()}, condition_dropout=0.3)
+    unknown = whole._withheld({"series": torch.ones(4000, 3, 3)}, 4000, torch.device("cpu"))["series"].isnan()
+    assert torch.equal(unknown.flatten(1).all(1), unknown.flatten(1).any(1))

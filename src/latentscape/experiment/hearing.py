@@ -57,7 +57,8 @@ def fit_local(config: RunConfig, corpus: Any, split: Split) -> tuple[RunConfig, 
     config = config.model_copy(update={"local": tuple(parts)})
     local = hearing_of(config)
     assert local is not None
-    series = SeriesConfig(channels=local.channels, hop=local.hop)
+    several = tuple(part.channels for part in local.parts) if len(local.parts) > 1 else ()
+    series = SeriesConfig(channels=local.channels, hop=local.hop, parts=several)
     return config.model_copy(update={"model": config.model.model_copy(update={"series": series})}), notes
 
 

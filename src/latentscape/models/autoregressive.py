@@ -12,7 +12,7 @@ enters no loss. ``log_prob`` sees all samples at once; ``sample`` makes one afte
 **Conditions.** Labels are embedded side by side, -1 is unknown; a ``vector`` ``[b, e]`` in the context stands beside
 them (NaN: unknown); both enter the gate of every layer. A ``series`` ``[b, c, m]`` is heard, one step every ``hop``
 samples (NaN: unknown). In training all of it is withheld from a share of the rows, so that conditions can be
-strengthened when sampling.
+strengthened when sampling; each of several parts of a series is also withheld by itself, so that one can do without.
 
 There are no latents: the distortion is the negative log-likelihood, nats an item; in bits a sample it is that divided
 by n ln 2.
@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
@@ -47,10 +47,17 @@ PRESENT, VECTOR, SERIES = "present", "vector", "series"
 
 
 class SeriesConfig(Record):
-    """A series that is heard: ``channels`` numbers every ``hop`` samples."""
+    """A series that is heard: ``channels`` numbers every ``hop`` samples.
+
+    Attributes:
+        channels: of the series.
+        hop: samples a step.
+        parts: channels of each of its parts, where there are several: each may be unknown by itself.
+    """
 
     channels: int = Field(ge=1)
     hop: int = Field(ge=1)
+    parts: tuple[PositiveInt, ...] = ()
 
 
 class WaveLawConfig(Record):
@@ -367,6 +374,11 @@ class Autoregressive(Model):
             for name, value in unknown.items()
             if name in context
         }
+        parts = self.config.series.parts if self.config.series else ()
+        if len(parts) > 1 and SERIES in withheld:
+            alone = torch.rand(rows, len(parts), device=device) < self.config.condition_dropout
+            channels = torch.repeat_interleave(alone, torch.tensor(parts, device=device), dim=1)
+            withheld[SERIES] = withheld[SERIES].masked_fill(channels.unsqueeze(2), math.nan)
         return {**context, **withheld}
 
     def check(self, x: Tensor, context: Context = {}) -> None:
