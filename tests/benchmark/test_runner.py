@@ -1,6 +1,7 @@
 """Running a grid: what a cell leaves, what is repeated (nothing), what a failure, a kill and a second runner do."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -196,8 +197,6 @@ def test_a_cell_that_was_killed_while_it_was_laid_down_begins_anew(tmp_path):
 
 
 def test_a_trained_cell_is_only_measured(finished, tmp_path):
-    import shutil
-
     cell = load_grid(TINY).cells[0]
     shutil.copytree(finished[0] / "cells" / cell.name, tmp_path / "d")
     (tmp_path / "d" / "cell.json").unlink()
@@ -241,62 +240,47 @@ def test_a_process_that_dies_without_a_word_is_a_failed_cell(tmp_path, monkeypat
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
-def test_ctrl_c_and_a_kill_lose_nothing(tmp_path):
-    """A grid is stopped by Ctrl-C, killed, and finished; what was finished is never touched again."""
+def test_ctrl_c_and_a_kill_lose_nothing(finished, tmp_path):
+    """A cell is stopped by Ctrl-C, killed as it goes on, and finished; what was finished is never touched again."""
     grid, out = tmp_path / "grid.yaml", tmp_path / "out"
     values = yaml.safe_load(TINY.read_text()) | {"seeds": 1}
-    long = {"max_steps": 800, "checkpoint_every": 20}
-    values["axes"]["warm-up"]["values"] = {"long": {"train": long}, "longer": {"train": long | {"max_steps": 810}}}
+    values["axes"]["warm-up"]["values"] = {"long": {"train": {"max_steps": 800, "checkpoint_every": 20}}}
     grid.write_text(yaml.safe_dump(values))
+    shutil.copytree(finished[0] / "cells" / "digits.VAE.s0", out / "cells" / "digits.VAE.s0")
+    shutil.copy(finished[0] / "grid.json", out)
+    first = times(out)
+    long = out / "cells" / "digits.VAE.warm-up-long.s0"
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [
-        sys.executable,
-        "-m",
-        "latentscape",
-        "benchmark",
-        "images",
-        "--grid",
-        str(grid),
-        "--out",
-        str(out),
-        "--jobs",
-        "1",
-    ]
+    command = [sys.executable, "-m", "latentscape", "benchmark", "images", "--grid", str(grid), "--out", str(out)]
 
-    def state(cell, name):
-        return out / "cells" / f"digits.VAE{cell}.s0" / name
-
-    def run_until(path, number):
+    def run_until_saved(number):
+        """Start the benchmark, and send it a signal once the cell has (again) written a checkpoint."""
+        state = long / "checkpoint" / "state.safetensors"
+        before = state.stat().st_mtime_ns if state.exists() else 0
         process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [*command, "--jobs", "1"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         deadline = time.monotonic() + 120
-        while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+        while process.poll() is None and time.monotonic() < deadline:
+            if state.exists() and state.stat().st_mtime_ns > before:
+                break
             time.sleep(0.02)
         process.send_signal(number)
         said = process.communicate()[0]
         return process.returncode, said
 
-    code, said = run_until(state(".warm-up-long", "checkpoint/state.safetensors"), signal.SIGINT)
+    code, said = run_until_saved(signal.SIGINT)
     assert code == 130, said
     assert "the same command goes on" in said
-    first = times(out)
-    assert state("", "cell.json").exists()
-    assert not state(".warm-up-long", "cell.json").exists()
-    started = load_object(state(".warm-up-long", "run.json"))["started"]
+    assert not (long / "cell.json").exists()
+    started = load_object(long / "run.json")["started"]
 
-    code, said = run_until(state(".warm-up-longer", "checkpoint/state.safetensors"), signal.SIGKILL)
-    assert code == -signal.SIGKILL
-    assert load_object(state(".warm-up-long", "run.json"))["started"] == started
-    second = times(out)
-
-    assert run_grid(load_grid(grid), out, in_turn, print).done == ("digits.VAE.warm-up-longer.s0",)
+    assert run_until_saved(signal.SIGKILL)[0] == -signal.SIGKILL
+    assert run_grid(load_grid(grid), out, in_turn, print).done == (long.name,)
     last = times(out)
-    assert {n: t for n, t in last.items() if "VAE.s0" in n} == {n: t for n, t in first.items() if "VAE.s0" in n}
-    for name, when in second.items():
-        if ".warm-up-long." in name:
-            assert last[name] == when, name
-    assert load_object(state(".warm-up-longer", "cell.json"))["steps"] == 810
+    assert {name: last[name] for name in first} == first
+    assert load_object(long / "run.json")["started"] == started
+    assert load_object(long / "cell.json")["steps"] == 800
 
 
 def test_a_worker_stops_when_its_starter_dies(tmp_path):

@@ -11,6 +11,20 @@ import time
 import pytest
 from typed import TINY, shell
 
+from latentscape.experiment.run import Request, train_run
+
+
+@pytest.fixture
+def unfinished(monkeypatch):
+    """Runs are trained only: to measure and to show them takes longer, and tests of other things look at that."""
+    monkeypatch.setattr("latentscape.experiment.finish.finish", lambda *given: (None, None))
+
+
+def trained(folder, run, sets) -> None:
+    """Train by the recipe frames, as the shell does, and stop there."""
+    request = Request(str(folder), run, recipe="frames", sets=tuple(sets[1::2]))
+    assert train_run(request, lambda line: None).reason == "finished"
+
 
 def test_a_run_folder_holds_all_that_is_promised(run):
     for name in ("run.json", "config.json", "weights.safetensors", "labels.json", "split.json", "metrics.jsonl",
@@ -36,7 +50,7 @@ def test_train_on_an_existing_run_needs_a_word(run, folder, tmp_path, capsys):
     assert (other / "x.jpg").exists()
 
 
-def test_overwrite_keeps_the_old_run_beside(folder, tmp_path):
+def test_overwrite_keeps_the_old_run_beside(folder, tmp_path, unfinished):
     path = tmp_path / "r"
     few = [*TINY, "--set", "train.max_steps=4"]
     for _ in range(3):
@@ -45,7 +59,7 @@ def test_overwrite_keeps_the_old_run_beside(folder, tmp_path):
     assert (tmp_path / "r.old2" / "weights.safetensors").exists()
 
 
-def test_a_recipe_may_be_a_file_of_ones_own(folder, tmp_path, capsys):
+def test_a_recipe_may_be_a_file_of_ones_own(folder, tmp_path, capsys, unfinished):
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(
         "representation: {kind: log_stft, window: 64, hop: 16}\n"
@@ -75,7 +89,7 @@ def test_a_recipe_may_be_a_file_of_ones_own(folder, tmp_path, capsys):
     assert not (tmp_path / "n").exists()
 
 
-def test_what_set_says_wins_over_the_options(folder, tmp_path):
+def test_what_set_says_wins_over_the_options(folder, tmp_path, unfinished):
     few = [*TINY, "--set", "train.max_steps=2", "--set", "train.seed=7", "--set", "source.sample_rate=4000"]
     assert shell("train", folder, "--run", tmp_path / "r", *few) == 0
     config = json.loads((tmp_path / "r" / "config.json").read_text())
@@ -83,16 +97,26 @@ def test_what_set_says_wins_over_the_options(folder, tmp_path):
     assert shell("train", folder, "--run", tmp_path / "r", "--resume") == 0
 
 
-def test_a_run_named_as_its_data_set_is_not_taken_for_it(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    few = [*TINY, "--set", "train.max_steps=2", "--set", "train.log_every=1"]
-    assert shell("train", "digits", "--recipe", "images", "--run", "digits", *few) == 0
-    assert json.loads((tmp_path / "digits" / "run.json").read_text())["source"] == "digits"
-    assert (tmp_path / "digits" / "index.html").exists()
+@pytest.fixture(scope="module")
+def digits(cache, tmp_path_factory):
+    """A finished run of images, in the folder that it was made from, and named as its data set."""
+    home = tmp_path_factory.mktemp("images")
+    small = ["--set", "model.encoder.widths=[16]", "--set", "model.decoder.widths=[16]", "--set", "model.latent=4",
+             "--set", "train.minutes=null", "--set", "train.max_steps=20", "--set", "train.threads=1"]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setenv("LATENTSCAPE_CACHE", str(cache))
+        assert shell("train", "digits", "--run", "digits", *small) == 0
+    return home / "digits"
+
+
+def test_a_run_named_as_its_data_set_is_not_taken_for_it(digits):
+    assert json.loads((digits / "run.json").read_text())["source"] == "digits"
+    assert (digits / "index.html").exists()
 
 
 @pytest.mark.parametrize("source", ["sounds", "digits"])
-def test_tensorboard_gets_curves_sound_and_picture(folder, tmp_path, source):
+def test_tensorboard_gets_curves_sound_and_picture(folder, tmp_path, source, unfinished):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -107,25 +131,19 @@ def test_tensorboard_gets_curves_sound_and_picture(folder, tmp_path, source):
     assert tags["audio"] == (["reconstruction"] if source == "sounds" else [])
 
 
-def test_images_train_and_show(tmp_path, capsys):
-    path = tmp_path / "digits"
-    small = ["--set", "model.encoder.widths=[16]", "--set", "model.decoder.widths=[16]", "--set", "model.latent=4",
-             "--set", "train.minutes=null", "--set", "train.max_steps=20", "--set", "train.threads=1"]  # fmt: skip
-    assert shell("train", "digits", "--run", path, *small) == 0
-    assert (path / "pictures" / "samples.png").exists()
-    capsys.readouterr()
-    assert shell("sample", path, "--count", 5, "--out", tmp_path / "s") == 0
+def test_images_train_and_show(digits, tmp_path, capsys):
+    assert (digits / "pictures" / "samples.png").exists()
+    assert shell("sample", digits, "--count", 5, "--out", tmp_path / "s") == 0
     assert (tmp_path / "s" / "samples.png").read_bytes()[:4] == b"\x89PNG"
-    assert shell("walk", path, "--out", tmp_path / "w.wav") == 2
+    assert shell("walk", digits, "--out", tmp_path / "w.wav") == 2
     assert "makes images" in capsys.readouterr().err
 
 
-def test_two_processes_train_one_run(folder, cache, tmp_path):
-    few = [*TINY, "--recipe", "frames", "--set", "train.max_steps=6", "--set", "train.log_every=2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "LATENTSCAPE_CACHE": str(cache)}
-    command = [sys.executable, "-m", "latentscape", "train", str(folder), "--run", str(tmp_path / "two"), *few]
-    subprocess.run([*command, "--devices", "2"], check=True, env=environment, capture_output=True)
-    assert shell("train", folder, "--run", tmp_path / "one", *few) == 0
+def test_two_processes_train_one_run(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    few = [*TINY, "--set", "train.max_steps=6", "--set", "train.log_every=2"]
+    assert shell("train", folder, "--run", tmp_path / "two", *few, "--recipe", "frames", "--devices", 2) == 0
+    trained(folder, tmp_path / "one", few)
     losses = []
     for name in ("two", "one"):
         rows = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
@@ -135,24 +153,13 @@ def test_two_processes_train_one_run(folder, cache, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
-def test_a_killed_run_resumes_to_the_same_weights(folder, cache, tmp_path):
+def test_a_killed_run_resumes_to_the_same_weights(folder, cache, tmp_path, unfinished):
     """Killed at some moment after its first checkpoint and resumed, a run ends with the weights of one never killed."""
     steps = ["--set", "train.max_steps=400", "--set", "train.checkpoint_every=20"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert shell("train", folder, "--run", whole, "--recipe", "frames", *TINY, *steps) == 0
-    command = [
-        sys.executable,
-        "-m",
-        "latentscape",
-        "train",
-        str(folder),
-        "--run",
-        str(killed),
-        "--recipe",
-        "frames",
-        *TINY,
-        *steps,
-    ]
+    trained(folder, whole, [*TINY, *steps])
+    command = [sys.executable, "-m", "latentscape", "train", str(folder), "--run", str(killed), "--recipe", "frames"]
+    command += [*TINY, *steps]
     environment = os.environ | {"LATENTSCAPE_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     state = killed / "checkpoint" / "state.safetensors"

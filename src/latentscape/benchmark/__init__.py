@@ -118,16 +118,14 @@ def run_benchmark(request: BenchmarkRequest, say: "Say") -> BenchmarkSummary:
         raise UsageError("--methods and --run go with `benchmark restyle`")
     if request.suite == "waveform":
         return _waveform(request, say)
+    if request.report_only:
+        return BenchmarkSummary(request.out, page=_reported(request))
     # heavy, and not needed by whoever only reads a name of this package
     from latentscape.benchmark.check import check_cells
     from latentscape.benchmark.grid import load_grid
     from latentscape.benchmark.remote import over_ray
-    from latentscape.benchmark.report import write_report
     from latentscape.benchmark.runner import cores, run_grid, side_by_side
     from latentscape.benchmark.soundness import compile_kernels
-
-    if request.report_only:
-        return BenchmarkSummary(request.out, page=write_report(request.out, against=request.against))
 
     if request.grid is not None and request.quick:
         raise UsageError("--quick chooses a grid that comes with the package; leave it out beside --grid")
@@ -145,8 +143,14 @@ def run_benchmark(request: BenchmarkRequest, say: "Say") -> BenchmarkSummary:
         tally = run_grid(grid, request.out, execute, say, overwrite=request.overwrite)
     except KeyboardInterrupt:
         return BenchmarkSummary(request.out, interrupted=True)
-    page = write_report(request.out, against=request.against)
+    page = _reported(request)
     return BenchmarkSummary(request.out, tally.done, tally.failed, tally.kept, tally.seconds, page=page)
+
+
+def _reported(request: BenchmarkRequest) -> Path:
+    from latentscape.benchmark.report import write_report  # with matplotlib and scipy.stats: what is stopped waits less
+
+    return write_report(request.out, against=request.against)
 
 
 def _restyle(request: BenchmarkRequest, say: "Say") -> BenchmarkSummary:

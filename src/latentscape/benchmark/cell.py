@@ -22,7 +22,6 @@ from latentscape.benchmark.catalogue import CATALOGUE
 from latentscape.benchmark.figures import ceilings, measure_cell
 from latentscape.benchmark.grid import Cell
 from latentscape.benchmark.lock import locked
-from latentscape.benchmark.pictures import draw_cell
 from latentscape.core.errors import LatentscapeError
 from latentscape.core.random import seeded
 from latentscape.core.storage import load_object, save_json
@@ -61,6 +60,8 @@ def run_cell(cell: Cell, folder: Path) -> dict[str, Any]:
         limits = ceilings(cell, examples) if cell.limits else {}
         measured = time.perf_counter() - began
         if cell.measuring.draw:
+            from latentscape.benchmark.pictures import draw_cell  # with matplotlib, which takes a second
+
             with seeded("draw", cell.seed):
                 draw_cell(folder, instrument, examples)
     parameters = sum(one.numel() for one in prepared.model.parameters() if one.requires_grad)
