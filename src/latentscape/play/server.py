@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import secrets
 import socket
@@ -188,7 +189,7 @@ def settings(app: Starlette) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """A server that tells when it can be reached."""
+    """A server that tells when it can be reached, and ends without a word on what it had to leave unsent."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -199,6 +200,17 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop; a page that was still loading is no fault to tell of."""
+        logging.getLogger("uvicorn.error").addFilter(_a_fault)
+        await super().shutdown(sockets)
+
+
+def _a_fault(record: logging.LogRecord) -> bool:
+    """Whether a record of uvicorn's is more than that it left off, as it was told to, what took too long."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, asyncio.CancelledError) and "timeout graceful shutdown" not in record.getMessage()
 
 
 def _opened(url: str, browser: bool, say: Callable[[str], None]) -> None:
