@@ -1,6 +1,7 @@
 """The numbers of a cell, on images that a judge knows and on sounds; and the request as the shell makes it."""
 
 import gzip
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from latentscape.core.storage import load_object
 from latentscape.data.images import read_digits
 from latentscape.data.sounds import SoundExamples
 from latentscape.experiment.run import open_run
+from latentscape.models.second_stage import STAGES, FlowStageConfig
 
 TINY = Path(__file__).with_name("tiny.yaml")
 SOUND = {
@@ -33,6 +35,12 @@ SOUND = {
         "train": {"max_steps": 60, "validate_every": 30},
     },
 }
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch):
+    """A flow of few steps: how well it fits is not the point here."""
+    monkeypatch.setitem(STAGES, "flow", partial(FlowStageConfig, steps=60))
 
 
 def cell_of(changes, **more):

@@ -236,7 +236,7 @@ def draw_map(points: Float[np.ndarray, "n a"], labels: np.ndarray, name: str) ->
             bar = figure.colorbar(dots, cax=figure.add_axes((0.84, place.y0, 0.03, place.height)))
             bar.set_label(names.get(name, name), fontsize=8)
             bar.ax.tick_params(labelsize=7)
-            bar.outline.set_visible(False)  # pyrefly: ignore
+            bar.outline.set_visible(False)
         else:
             words = sorted(set(labels.tolist()), key=lambda word: (len(word), word) if word.isdigit() else (99, word))
             for index, word in enumerate(words):

@@ -47,7 +47,7 @@ _ROUNDING = 1e-3
 class Sphere(constraints.Constraint):
     """The sphere of a radius around 0."""
 
-    event_dim = 1  # pyrefly: ignore
+    event_dim = 1
 
     def __init__(self, radius: float) -> None:
         self.radius = radius

@@ -97,7 +97,7 @@ def waveform_and_spectrogram(
         panels[0, 0].set_ylabel("amplitude")
         panels[1, 0].set_ylabel("frequency (kHz)")
         bar = figure.colorbar(picture, ax=panels[1, :], label="level (dB)", pad=0.01)  # pyrefly: ignore
-        bar.outline.set_visible(False)  # pyrefly: ignore
+        bar.outline.set_visible(False)
         return png(figure)
 
 
@@ -153,7 +153,7 @@ def latent_map(
                         label="test" if marker == "D" else "training",
                     )  # fmt: skip
             bar = figure.colorbar(dots, ax=axes, label=name, pad=0.02)  # pyrefly: ignore
-            bar.outline.set_visible(False)  # pyrefly: ignore
+            bar.outline.set_visible(False)
             if hollow.any():
                 axes.legend(loc="upper left", bbox_to_anchor=(0, 1.09), ncols=2)
         else:
