@@ -23,6 +23,7 @@ Hidden values lie as ``[b, n, r]``, and a convolution is one matrix product of t
 """
 
 import math
+from collections.abc import Iterator
 from typing import cast
 
 import torch
@@ -168,10 +169,24 @@ class WaveNet(nn.Module):
         Raises:
             UsageError: the series is too short, or has other channels.
         """
-        n, r = x.shape[1], self.config.residual
-        fixed = self.told_gates(told)
+        n = x.shape[1]
         series = None if heard is None else self.heard_gates(self.listen(heard, n))
-        h = self.begin(x)
+        skips = self.skip_bias
+        for *_, skips in self.steps(self.begin(x), self.told_gates(told), series):
+            pass
+        return self.speak(skips)
+
+    def steps(
+        self, h: Float[Tensor, "b n r"], fixed: Float[Tensor, "c l z"], series: Float[Tensor, "b j l z"] | None = None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield of every layer the gate's input ``[b, n, 2 r]``, what it hands on ``[b, n, r]``, and the skips so far.
+
+        Args:
+            h: the first layer's input.
+            fixed: what is added to the gates at all steps.
+            series: what is added to them while it is heard.
+        """
+        n, r = h.shape[1:]
         skips = self.skip_bias.expand(1, 1, -1)
         for layer, (dilation, gate, out) in enumerate(self.layers):
             taps = [_later(h, tap * dilation) for tap in range(self.config.kernel - 1, 0, -1)]
@@ -183,6 +198,10 @@ class WaveNet(nn.Module):
             y = out(a)
             h = h + y[..., :r]
             skips = skips + y[..., r:]
+            yield z, h, skips
+
+    def speak(self, skips: Float[Tensor, "b n s"]) -> Float[Tensor, "b n o"]:
+        """Return the raw parameters that the head makes of the skips' sum."""
         return self.head[1](F.relu(self.head[0](F.relu(skips))))
 
     def listen(self, heard: Float[Tensor, "b c m"], n: int) -> Float[Tensor, "b j e"]:
