@@ -35,6 +35,18 @@ def test_restyle_keeps_rate_depth_and_channels_and_refuses_in_a_line(run, folder
         ("restyle", content, style, "--out", tmp_path / "x.wav", "--seconds", 2): "--seconds",
         ("restyle", "-", style, "--out", tmp_path / "x.wav", "--method", "latent", "--run", run): "needs a content",
         ("restyle", content, style, "--out", tmp_path / "x.wav", "--method", "wavenet"): "--recipe wavenet",
+        ("restyle", content, style, "--out", tmp_path / "x.wav", "--way", "joint"): "--method wavenet",
+        (
+            "restyle",
+            content,
+            style,
+            "--out",
+            tmp_path / "x.wav",
+            "--method",
+            "wavenet",
+            "--run",
+            run,
+        ): "holds no WaveNet",
         ("benchmark", "restyle", "--out", tmp_path / "b", "--run", "transport=x"): "METHOD=RUN",
         ("benchmark", "restyle", folder, "--out", tmp_path / "b", "--methods", "texture"): "is not there",
     }

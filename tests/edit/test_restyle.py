@@ -9,13 +9,14 @@ import torch
 
 from latentscape.core.errors import DataError, UsageError
 from latentscape.edit.restyle.beginning import begin
-from latentscape.edit.restyle.engine import Wish, joined, levelled, loudness, pieces, restyle
+from latentscape.edit.restyle.engine import Wish, joined, levelled, loudness, pieces, restyle, style_for
 from latentscape.edit.restyle.methods import METHODS
 from latentscape.edit.restyle.networks import Bins, Scales, Trained, WideConvolution, resampled
 from latentscape.edit.restyle.objective import Objective, Weights
 from latentscape.edit.restyle.optimise import minimise
 from latentscape.edit.restyle.sounds import LEVEL, PLACES, Spectrum
 from latentscape.edit.restyle.statistics import STATISTICS
+from latentscape.measure.silence import silent_share
 from latentscape.signal.audio import PEAK_LIMIT
 
 RATE = 8000
@@ -238,8 +239,24 @@ def test_wishes_that_make_no_sense_are_refused(wish):
 def test_what_is_not_searched_or_not_offered_is_said():
     with pytest.raises(UsageError, match="searches nothing"):
         restyle(voice(), rain(), RATE, Wish("transport", evaluations=3))
-    with pytest.raises(UsageError, match="--recipe wavenet"):
-        Wish("wavenet")
+    for words, wish in {
+        "--method wavenet": {"way": "descent"},
+        "at least 0": {"method": "wavenet", "likelihood": -1.0},
+        "did you mean": {"method": "wavenet", "way": "langevine"},
+    }.items():
+        with pytest.raises(UsageError, match=words):
+            Wish(**wish)
+    with pytest.raises(UsageError, match=r"restyle\.waves"):
+        restyle(voice(), rain(), RATE, Wish("wavenet"))
+
+
+def test_a_styles_pauses_are_its_contents_affair():
+    broken = rain(2.0) * (np.arange(2 * RATE) % RATE < RATE // 2)
+    steady, halting = rain(2.0, seed=1), voice(2.0) * (np.arange(2 * RATE) % RATE < RATE // 2)
+    assert silent_share(style_for(broken, steady, RATE), RATE) < 0.1
+    assert silent_share(style_for(broken, halting, RATE), RATE) == pytest.approx(0.5, abs=0.05)
+    assert style_for(broken, None, RATE) is broken
+    assert silent_share(restyle(steady, broken, RATE, Wish("transport")).wave, RATE) < 0.1
 
 
 def test_a_trained_net_must_be_handed_over():

@@ -91,9 +91,9 @@ def restyle(
     style: Annotated[Path, typer.Argument(metavar="STYLE", help="what it shall sound like")],
     out: Annotated[Path, typer.Option("--out", "-o", help="the file to write (wav, flac, aiff)")],
     method: Annotated[
-        str, typer.Option(help="random-cnn, transport, texture, stft-gram, tagger or latent")
+        str, typer.Option(help="random-cnn, transport, texture, stft-gram, tagger, wavenet or latent")
     ] = "random-cnn",
-    run: Annotated[Path | None, typer.Option(help="the trained run that tagger and latent need")] = None,
+    run: Annotated[Path | None, typer.Option(help="the trained run that tagger, wavenet and latent need")] = None,
     strength: Annotated[float, typer.Option(help="how far to go: 0 (content) to 1 (style)")] = 1.0,
     content_weight: Annotated[
         float | None, typer.Option(help="what the content weighs; 0 lets it go", show_default="the method's")
@@ -101,6 +101,11 @@ def restyle(
     steps: Annotated[
         int | None, typer.Option(help="evaluations of the loss", show_default="the method's", min=1)
     ] = None,
+    way: Annotated[
+        str | None,
+        typer.Option(help="of wavenet: descent, straight-through, langevin, relaxed or joint", show_default="descent"),
+    ] = None,
+    likelihood: Annotated[float, typer.Option(help="of wavenet: weight of the run's own likelihood")] = 0.0,
     seconds: Annotated[
         float | None, typer.Option(help="length of a texture, s", show_default="the style's", min=0.3, max=LONGEST)
     ] = None,
@@ -114,6 +119,8 @@ def restyle(
     from latentscape.edit.restyle.engine import Wish
     from latentscape.workshop import restyle as restyling
 
-    what = restyling.Restyling(Wish(method, strength, content_weight, steps, seed), run, seconds, preview)
+    what = restyling.Restyling(
+        Wish(method, strength, content_weight, steps, seed, way, likelihood), run, seconds, preview
+    )
     making = making_of("best", device, label, overwrite)
     print_lines(restyling.restyle_file(content, style, out, what, making, say=saying(False)))

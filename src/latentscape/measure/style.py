@@ -7,7 +7,8 @@ samples of features (:func:`latentscape.measure.samples.frechet_of_moments`).
 * style distance: :math:`\mathrm{mean}_l\, D(F_l(y), F_l(s)) / D(F_l(c), F_l(s))`: 1 for the content itself, 0 for the
   style itself. It is a squared distance, as the Frechet distance is. The listener must have had no part in making y:
   by default random convolutions of mel levels (:class:`RandomListener`), with another architecture and seed than any
-  method's; a trained net does as well. What another part of the style reaches is a fair floor.
+  method's; a trained net does as well. Frames in which a sound is silent (:mod:`latentscape.measure.silence`) do not
+  enter its features: pauses are no style. What another part of the style reaches is a fair floor.
 * content similarity, -1 to 1: the mean of three correlations of y and c: of the *onsets* (rises of level, averaged over
   64 mel bands); of the *pitch* (its logarithm, in frames where both are voiced; left out where those are fewer than
   0.9 s or a quarter of what is voiced of the content); of the *bands* (levels of 20 mel bands, each less its mean over
@@ -30,6 +31,7 @@ from latentscape.core.errors import DataError
 from latentscape.core.random import torch_stream
 from latentscape.measure.descriptors import describe
 from latentscape.measure.samples import frechet_of_moments
+from latentscape.measure.silence import sounding
 from latentscape.measure.spectral import describe_clip
 from latentscape.signal import audio
 
@@ -171,12 +173,23 @@ def style_distance(
         DataError: content and style sound alike to the listener, so that nothing lies between them.
     """
     distances = []
-    for y, c, s in zip(*(map(_moments, listener(wave)) for wave in (estimate, content, style)), strict=True):
+    for y, c, s in zip(*(_heard_by(listener, wave) for wave in (estimate, content, style)), strict=True):
         between = frechet_of_moments(c, s)
         if between < _LEAST_DISTANCE:
             raise DataError("content and style sound alike to the judge of style; give two sounds that differ")
         distances.append(frechet_of_moments(y, s) / between)
     return float(np.mean(distances))
+
+
+def _heard_by(listener: Listener, wave: Float[Tensor, " n"]) -> list[tuple[Tensor, Tensor]]:
+    """Return moments of what a listener hears of a sound where it is no pause, layer after layer."""
+    loud = sounding(wave[None], RATE)
+
+    def kept(features: Tensor) -> Tensor:
+        place = ((torch.arange(len(features)) + 0.5) * (len(loud) / len(features))).long()
+        return features[loud[place.clamp_max(len(loud) - 1)]]
+
+    return [_moments(kept(layer)) for layer in listener(wave)]
 
 
 def _moments(features: Float[Tensor, "t k"]) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-r"""Exact rescoring of a wave of which a few samples change: statistics of a WaveNet's hidden values, and its likelihood.
+r"""Exact rescoring of a wave of which a few samples change: statistics of a WaveNet's hidden values, its likelihood.
 
 Letters: x codes ``[n]``, N = n + 1 rows (row t has heard the samples before t; row n all), r residual width, l a layer,
 d its dilation, K kernel width; k a layer that is listened to, h its hidden values ``[N, r]``, m and v their mean and
@@ -15,7 +15,7 @@ reaches
 
 .. math:: D_1 = B + 1, \qquad D_{l+1} = D_l + \{0, d_l, \dots, (K-1) d_l\}
 
-and no other row. With dilations 1, 2, 4 .. and K = 2 and one sample, these are 1, 2, 4 .. rows: R rows in the last layer
+and no other row. With dilations 1, 2, 4 .., K = 2 and one sample, these are 1, 2, 4 .. rows: R rows in the last layer
 and 2 R over all, R the receptive field, where the whole sound has l N. The gates' inputs z are kept, and
 :math:`\Delta z_t = \sum_k W_k \Delta h_{t - k d}` needs those products alone whose input changes: with doubling
 dilations one of K. Gram matrix and mean move by what the rows of :math:`D` have of products and sums after the change
@@ -26,6 +26,7 @@ it to 1e-4 of the loss.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -93,13 +94,14 @@ def hidden_of(
         depth: layers; ``None``: all.
     """
     begin = net.table[-1:] if net.levels else net.table[1:]
-    gates, hidden, skips = [], [], net.skip_bias
+    gates, hidden, more = [], [], net.skip_bias[None]
     for z, h, skips in net.steps(torch.cat((begin, inputs))[None], net.told_gates(told)):
         gates.append(z[0])
         hidden.append(h[0])
+        more = skips[0]
         if len(hidden) == depth:
             break
-    return gates, hidden, skips[0]
+    return gates, hidden, more
 
 
 def statistics(features: Float[Tensor, "k n r"]) -> tuple[Float[Tensor, "k r r"], Float[Tensor, "k r"]]:
@@ -107,9 +109,7 @@ def statistics(features: Float[Tensor, "k n r"]) -> tuple[Float[Tensor, "k r r"]
     return features.mT @ features / features.shape[1], features.mean(1)
 
 
-def target_of(
-    net: WaveNet, style: Int[Tensor, " n"], told: Tensor | None, layers: Sequence[int], kept: Tensor | None = None
-) -> Target:
+def target_of(net: WaveNet, style: Int[Tensor, " n"], told: Tensor | None, layers: Sequence[int]) -> Target:
     """Return what a style wants of the layers.
 
     Args:
@@ -117,11 +117,9 @@ def target_of(
         style: its codes.
         told: of it.
         layers: numbers, the first is 1.
-        kept: ``[n]`` which of its samples count; ``None``: all.
     """
     _, hidden, _ = hidden_of(net, net.table[style], told, max(layers))
     rows = torch.stack([hidden[layer - 1][1:] for layer in layers])
-    rows = rows if kept is None else rows[:, kept]
     centre, scale = rows.mean(1), rows.std(1).clamp_min(1e-3).reciprocal()
     gram, mean = statistics((rows - centre[:, None]) * scale[:, None])
     return Target(tuple(layers), centre, scale, gram, mean)
@@ -172,7 +170,7 @@ class Plan:
 def _runs(places: np.ndarray) -> list[tuple[int, int, int]]:
     """Return (from, to, length) of the runs in which places follow one another."""
     cuts = [0, *(np.flatnonzero(np.diff(places) != 1) + 1).tolist(), len(places)]
-    return [(a, int(places[a]), b - a) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [(a, int(places[a]), b - a) for a, b in pairwise(cuts)]
 
 
 class Rescoring:
@@ -186,6 +184,7 @@ class Rescoring:
 
     Attributes:
         scored: candidates that were scored so far; changed: changes that were made.
+        loss: as it is.
     """
 
     def __init__(
@@ -234,9 +233,7 @@ class Rescoring:
         first, second = (cast("nn.Linear", layer) for layer in net.head)
         head = [put(fit(first.weight.detach().numpy(), s, s)), put(fit(second.weight.detach().numpy(), o, s))]
         bias = np.full(s + o, 0, np.float32)
-        bias[: net.config.skip], bias[s : s + net.outputs] = (
-            layer.bias.detach().numpy() for layer in (first, second)
-        )
+        bias[: net.config.skip], bias[s : s + net.outputs] = (layer.bias.detach().numpy() for layer in (first, second))
         bias[s + net.outputs :] = -1e30  # logits that stand for nothing
         table = fit(net.table.detach().numpy(), len(net.table), self.r)
         weights = aligned(np.concatenate(parts))
@@ -279,6 +276,10 @@ class Rescoring:
         k = len(self.target.layers)
         self._gram, self._mean = np.zeros((k, self.r, self.r)), np.zeros((k, self.r))
         self._gram[:, :r, :r], self._mean[:, :r] = gram.numpy(), mean.numpy()
+        self.loss = float(self.target.loss(features))
+        if self.weigh:
+            logs = self.net.speak(skips[None, :-1])[0].log_softmax(1).gather(1, torch.from_numpy(self.sample)[:, None])
+            self.loss -= self.target.likelihood * float(logs.double().mean())
 
     def sweep(
         self,
@@ -287,6 +288,7 @@ class Rescoring:
         grains: Float[np.ndarray, "p c m"] | None = None,
         draws: Float[np.ndarray, " p"] | None = None,
         temperature: float = 0.0,
+        own: int = 0,
     ) -> float:
         """Visit blocks of samples, and change each by one of its candidates or by none; return the loss's change.
 
@@ -297,12 +299,14 @@ class Rescoring:
             draws: from (0, 1), for a temperature.
             temperature: 0 takes the best of candidates and no change; else one is drawn, its chance proportional to
                 exp(-change of the loss times n / temperature).
+            own: so many codes that the net itself finds the likeliest are tried, too, if the loss holds its likelihood
+                and blocks are single samples.
         """
         from latentscape.nets.rescoring_kernel import sweep
 
         grains = np.zeros((*steps.shape, 1), np.float32) if grains is None else grains
         draws = np.full(len(places), 0.5) if draws is None else draws
-        plan, scratch = self._plan(grains.shape[2], steps.shape[1])
+        plan, scratch = self._plan(grains.shape[2], steps.shape[1] + own * (self.weigh and grains.shape[2] == 1))
         sizes = np.array([self.r, self.s, self.o, self.net.outputs, self.depth, self.rows])
         tally = np.zeros(3)
         flat = tuple(one.reshape(-1) for one in (self._hidden, self._gates, self._skips))
@@ -315,6 +319,7 @@ class Rescoring:
         )  # fmt: skip
         self.scored += int(tally[0])
         self.changed += int(tally[1])
+        self.loss += float(tally[2])
         return float(tally[2])
 
     def _plan(self, block: int, choices: int) -> tuple[Plan, tuple[Any, ...]]:

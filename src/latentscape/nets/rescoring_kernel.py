@@ -152,7 +152,8 @@ def walk(
         k = layers[layer, 0]
         if k >= 0:
             held[k] += _listen(
-                new, reached, r, k, first, offsets, there, rows, centre, scale, goal, across, phi, turned, products, sums
+                new, reached, r, k, first, offsets, there, rows, centre, scale, goal, across, phi, turned, products,
+                sums,
             )  # fmt: skip
         cur, new = new, cur
         n = reached
@@ -192,12 +193,31 @@ def _code(level, mu):
 
 @compiled
 def propose(sample, s, m, step, grain, mu, out):
-    """Write what a block of codes would become: ``step`` codes further, and ``grain`` (full scale 1) added to the wave."""
+    """Write what a block becomes: ``step`` codes further, ``grain`` (full scale 1) added to the wave."""
     for i in range(m):
         code = sample[s + i]
         if grain[i] != 0:
             code = _code(_level(code, mu) + grain[i], mu)
         out[i] = min(max(code + step, 0), int(mu))
+
+
+@compiled
+def likeliest(skips, row, s, o, levels, w, head, bias, buffers, out, most):
+    """Write the ``most`` likeliest codes of the sample that a row of skips foretells into the ends of ``out``."""
+    more, work, other = buffers[7], buffers[8], buffers[9]
+    rectify(skips, row * s, work, 0, s)
+    move(bias, 0, other, 0, s)
+    multiply(w, head[0], s, work, 0, s, other, 0, s, 1, s)
+    rectify(other, 0, more, 0, s)
+    move(bias, s, work, 0, o)
+    multiply(w, head[1], o, more, 0, s, work, 0, o, 1, s)
+    for place in range(most):
+        best = 0
+        for code in range(levels):
+            if work[code] > work[best]:
+                best = code
+        work[best] = -1e30
+        out[len(out) - 1 - place, 0] = best
 
 
 @compiled
@@ -226,6 +246,7 @@ def sweep(
     Args:
         places: ``[p]`` first samples of the blocks; m samples each.
         steps: ``[p, c]`` codes by which a block is moved; grains: ``[p, c, m]`` what is added to the wave.
+            Where the scratch has room for more than c, the likeliest codes are tried, too (of blocks of one sample).
         draws: ``[p]`` from (0, 1).
         temperature: of the choice.
         mu: of the codes.
@@ -242,7 +263,8 @@ def sweep(
     r, rows = sizes[0], sizes[5]
     count = rows - 1
     listened = len(style)
-    choices = steps.shape[1]
+    choices = len(codes)
+    own = choices - steps.shape[1]
     weigh = likelihood > 0
     for p in range(len(places)):
         s = places[p]
@@ -255,8 +277,11 @@ def sweep(
                     offsets, begins, runs, run_begins, skip_runs, skip_begins, centre, scale, goal, held0,
                     buffers, said, products0, sums0, weigh, False)  # fmt: skip
         losses[0] = 0.0
+        if own:
+            likeliest(skips, s, sizes[1], sizes[2], sizes[3], w, head, bias, buffers, codes, own)
         for c in range(choices):
-            propose(sample, s, size, steps[p, c], grains[p, c], mu, codes[c])
+            if c < choices - own:
+                propose(sample, s, size, steps[p, c], grains[p, c], mu, codes[c])
             losses[1 + c] = np.inf
             same = True
             for i in range(size):

@@ -171,9 +171,7 @@ class WaveNet(nn.Module):
         """
         n = x.shape[1]
         series = None if heard is None else self.heard_gates(self.listen(heard, n))
-        skips = self.skip_bias
-        for *_, skips in self.steps(self.begin(x), self.told_gates(told), series):
-            pass
+        *_, (_, _, skips) = self.steps(self.begin(x), self.told_gates(told), series)
         return self.speak(skips)
 
     def steps(

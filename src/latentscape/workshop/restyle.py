@@ -14,8 +14,9 @@ from latentscape.edit.restyle.codes import restyle_codes
 from latentscape.edit.restyle.engine import Each, Restyled, Wish, restyle
 from latentscape.edit.restyle.methods import method_of
 from latentscape.edit.restyle.networks import Network, Trained
+from latentscape.edit.restyle.waves import restyle_waves
 from latentscape.instrument.instrument import Instrument
-from latentscape.instrument.loading import load_listener
+from latentscape.instrument.loading import load_listener, load_waves
 from latentscape.measure.style import judge_restyling
 from latentscape.signal import audio
 from latentscape.workshop.making import Making, free
@@ -117,6 +118,14 @@ def restyled(
         assert content is not None
         instrument = Instrument.load(what.run, making.device)
         return restyle_codes(instrument, content, style, rate, what.wish, labels=making.labels, quality=making.quality)
+    if method_of(what.wish.method).place == "waves":
+        assert what.run is not None
+        waves = load_waves(what.run, "cpu")
+        if waves is None:
+            raise UsageError(f"{what.run} holds no WaveNet; `latentscape train SOURCE --recipe wavenet` makes one")
+        return restyle_waves(
+            waves, content, style, rate, what.wish, seconds=what.seconds, labels=making.labels, each=each
+        )
     network = None if what.run is None else trained(what.run, rate, making.device)
     return restyle(content, style, rate, what.wish, seconds=what.seconds, network=network, each=each)
 

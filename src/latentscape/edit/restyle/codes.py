@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 
 from latentscape.core.errors import DataError, UsageError
-from latentscape.edit.restyle.engine import Restyled, Wish, levelled
+from latentscape.edit.restyle.engine import Restyled, Wish, levelled, style_for
 from latentscape.edit.restyle.statistics import gaussian_of, ranked, transport
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.labels import Labels
@@ -64,7 +64,7 @@ def restyle_codes(
         wave = audio.resample(channel[None].astype(np.float32), sample_rate, sound.sample_rate)
         return instrument.encode(torch.from_numpy(wave), labels)
 
-    goal = codes(style.mean(0))
+    goal = codes(style_for(style, content, sample_rate).mean(0))
     if len(goal) < 2:
         raise DataError(f"the style has {len(goal)} windows of {instrument.name}, expected 2 or more")
     rows = []

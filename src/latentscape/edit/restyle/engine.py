@@ -20,14 +20,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentscape.core.errors import DataError, UsageError
+from latentscape.core.errors import DataError, UsageError, nearest
 from latentscape.edit.restyle.beginning import begin, coefficients, noise
+from latentscape.edit.restyle.descent import WAYS
 from latentscape.edit.restyle.methods import DEFAULT, Method, method_of
 from latentscape.edit.restyle.networks import Bins, Deaf, Network, Scales, WideConvolution
 from latentscape.edit.restyle.objective import RHYTHM_SECONDS, Objective, Weights
 from latentscape.edit.restyle.optimise import Minimum, minimise
 from latentscape.edit.restyle.sounds import LEVEL, PLACES, Given, Place, Spectrum
 from latentscape.edit.restyle.statistics import STATISTICS, autocorrelation
+from latentscape.measure.silence import silent_share, with_pauses
 from latentscape.measure.style import without_rumble
 from latentscape.signal.audio import PEAK_LIMIT
 
@@ -53,6 +55,8 @@ class Wish:
         content: weight of the content; 0 lets it go.
         evaluations: of the loss.
         seed: of nets and noise.
+        way: of the search, where the method has several (:data:`latentscape.edit.restyle.descent.WAYS`).
+        likelihood: weight of a WaveNet's own likelihood.
 
     Raises:
         UsageError: a value is out of bounds, or there is no such method.
@@ -63,6 +67,8 @@ class Wish:
     content: float | None = None
     evaluations: int | None = None
     seed: int = 0
+    way: str | None = None
+    likelihood: float = 0.0
 
     def __post_init__(self) -> None:
         method_of(self.method)
@@ -72,6 +78,12 @@ class Wish:
             raise UsageError(f"--content-weight got {self.content:g}, expected at least 0")
         if self.evaluations is not None and self.evaluations < 1:
             raise UsageError(f"--steps got {self.evaluations}, expected at least 1")
+        if not (0 <= self.likelihood < math.inf):
+            raise UsageError(f"--likelihood got {self.likelihood:g}, expected at least 0")
+        if method_of(self.method).place != "waves" and (self.way or self.likelihood):
+            raise UsageError(f"--way and --likelihood go with --method wavenet; got --method {self.method}")
+        if self.way is not None and self.way not in WAYS:
+            raise UsageError(f"--way got '{self.way}'{nearest(self.way, WAYS)}")
 
 
 Each = Callable[[float, float, Callable[[], np.ndarray]], None]
@@ -121,18 +133,18 @@ def restyle(
         UsageError: the method needs a run.
     """
     method = method or method_of(wish.method)
-    if method.place == "codes":
-        raise UsageError(f"method {wish.method} works on codes; see latentscape.edit.restyle.codes")
+    if method.place in ("codes", "waves"):
+        raise UsageError(f"method {wish.method} works on codes; see latentscape.edit.restyle.{method.place}")
     told = _usable(style, "style", sample_rate)
     spectrum = Spectrum(sample_rate)
-    wanted = torch.from_numpy(told * (LEVEL / _size(told))).float()
-    if content is None:
+    heard = None if content is None else _usable(content, "content", sample_rate)
+    whole, wanted = (_unit(one) for one in (told, style_for(told, heard, sample_rate)))
+    if heard is None:
         length = round((seconds or style.shape[1] / sample_rate) * sample_rate)
         given = noise(spectrum, len(wanted), length, wish.seed)
     else:
-        heard = _usable(content, "content", sample_rate)
-        given = torch.from_numpy(heard * (LEVEL / _size(heard))).float()
-    work = _Work(spectrum, wanted, wish, method, network, textured=content is None)
+        given = _unit(heard)
+    work = _Work(spectrum, wanted, whole, wish, method, network, textured=heard is None)
     made, losses = work.all(given, each)
     wave = without_rumble(made.numpy().astype(np.float64), sample_rate)
     wave, down = levelled(wave, style if content is None else content, sample_rate)
@@ -143,7 +155,15 @@ class _Work:
     """All that is the same for every piece."""
 
     def __init__(
-        self, spectrum: Spectrum, style: Tensor, wish: Wish, method: Method, network: Network | None, *, textured: bool
+        self,
+        spectrum: Spectrum,
+        style: Tensor,
+        whole: Tensor,
+        wish: Wish,
+        method: Method,
+        network: Network | None,
+        *,
+        textured: bool,
     ) -> None:
         self.spectrum, self.style, self.wish, self.method, self.textured = spectrum, style, wish, method, textured
         _, self.style_levels = coefficients(spectrum, style)
@@ -151,7 +171,7 @@ class _Work:
         self.statistic = STATISTICS[method.statistic]
         with torch.no_grad():
             self.target = self._statistics(style)
-            bands = spectrum.bands(spectrum.analyse(style).abs())
+            bands = spectrum.bands(spectrum.analyse(whole).abs())  # a rhythm is one of notes and pauses
             lags = round(RHYTHM_SECONDS * spectrum.sample_rate / spectrum.hop)
             self.rhythm = autocorrelation(bands, min(lags, bands.shape[1] // 2)).mean(0)
         weight = method.content if wish.content is None else wish.content
@@ -223,10 +243,10 @@ def network_of(method: Method, spectrum: Spectrum, style: Float[Tensor, "r n"], 
     raise UsageError(f"the method hears by a {method.network}; hand its network over")
 
 
-def pieces(length: int, sample_rate: int, hop: int) -> list[tuple[int, int]]:
-    """Return overlapping spans of about 20 s that begin on frames and cover a sound."""
-    overlap = round(OVERLAP_SECONDS * sample_rate / hop) * hop
-    count = max(1, math.ceil((length - overlap) / (PIECE_SECONDS * sample_rate - overlap)))
+def pieces(length: int, sample_rate: int, hop: int, seconds: float = PIECE_SECONDS) -> list[tuple[int, int]]:
+    """Return overlapping spans of about 20 s, or of ``seconds``, that begin on frames and cover a sound."""
+    overlap = round(OVERLAP_SECONDS / PIECE_SECONDS * seconds * sample_rate / hop) * hop
+    count = max(1, math.ceil((length - overlap) / (seconds * sample_rate - overlap)))
     step = math.ceil((length - overlap) / count / hop) * hop
     return [(number * step, min(length, (number + 1) * step + overlap)) for number in range(count)]
 
@@ -270,6 +290,20 @@ def levelled(wave: np.ndarray, like: np.ndarray, sample_rate: int) -> tuple[np.n
     if peak <= PEAK_LIMIT:
         return wave, 0.0
     return wave * (PEAK_LIMIT / peak), 20 * math.log10(peak / PEAK_LIMIT)
+
+
+def style_for(
+    style: Float[np.ndarray, "d m"], content: Float[np.ndarray, "c n"] | None, sample_rate: int
+) -> Float[np.ndarray, "d k"]:
+    """Return what counts of a style: it is silent for no larger a share than its content; all of it for a texture."""
+    if content is None:
+        return style
+    return with_pauses(style, sample_rate, silent_share(content, sample_rate))
+
+
+def _unit(wave: Float[np.ndarray, "c n"]) -> Float[Tensor, "c n"]:
+    """Return a sound as it is optimised."""
+    return torch.from_numpy(wave * (LEVEL / _size(wave))).float()
 
 
 def _usable(wave: np.ndarray, what: str, sample_rate: int) -> np.ndarray:

@@ -16,7 +16,7 @@ class Method:
 
     Attributes:
         says: in a line.
-        place: magnitudes, coefficients, samples; ``codes`` are latent.
+        place: magnitudes, coefficients, samples; ``codes`` are latent, ``waves`` are codes of samples.
         network: bins, wide, scales, tagger; empty where none hears, and the sound is where the search would begin.
         statistic: gram or gaussian.
         start: see :func:`latentscape.edit.restyle.beginning.begin`.
@@ -41,6 +41,11 @@ class Method:
     filters: int = 0
     kernel: int = 0
     recipe: str = ""
+
+    @property
+    def draws(self) -> bool:
+        """Whether a seed changes what comes out of a content."""
+        return self.network in ("wide", "scales") or self.place == "waves"
 
 
 METHODS: Mapping[str, Method] = {
@@ -78,6 +83,13 @@ METHODS: Mapping[str, Method] = {
         evaluations=60,
         recipe="tagger-chunk",
     ),
+    "wavenet": Method(
+        "Gram matrices of the hidden values of a trained WaveNet; its codes are looked for",
+        place="waves",
+        content=0.03,
+        evaluations=40,
+        recipe="wavenet",
+    ),
     "latent": Method(
         "the content's path through a model of the style, its codes carried to the style's",
         place="codes",
@@ -93,11 +105,6 @@ def method_of(name: str) -> Method:
     Raises:
         UsageError: there is none of that name.
     """
-    if name == "wavenet":  # it is asked for by name; docs/restyle.md
-        raise UsageError(
-            "--method wavenet is not offered, with or without a run of --recipe wavenet; "
-            "tagger (--recipe tagger-chunk) and latent (--recipe frames) listen by trained nets"
-        )
     if name not in METHODS:
         raise UsageError(f"--method got '{name}'{nearest(name, METHODS)}")
     return METHODS[name]
