@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latentscape.benchmark.restyle import PAIRS, sounds_of
+from latentscape.benchmark.restyle_pairs import TUNING, sounds_of
 from latentscape.core.storage import load_json, save_json
 from latentscape.edit.restyle.beginning import begin, coefficients, noise
 from latentscape.edit.restyle.engine import network_of
@@ -87,9 +87,9 @@ def main():
     for number, start, net, where, held in product(
         map(int, told.pairs.split(",")), STARTS, nets, PLACE_NAMES, (False, True)
     ):
-        name = f"{PAIRS[number].name} {start} {net} {where}{' priors' if held else ''}"
+        name = f"{TUNING[number].name} {start} {net} {where}{' priors' if held else ''}"
         if name not in table:
-            sounds = sounds_of(told.clips, PAIRS[number])
+            sounds = sounds_of(told.clips, TUNING[number])
             hears = trained(told.run, sounds.sample_rate, "cpu") if net == "trained" else None
             made, first, last = sought(sounds, where, hears, held, start, told.steps)
             waves = (torch.from_numpy(np.asarray(one, dtype=np.float32)) for one in (sounds.content, sounds.style))

@@ -8,7 +8,8 @@ import soundfile
 import torch
 
 from latentscape.benchmark import BenchmarkRequest, run_benchmark
-from latentscape.benchmark.restyle import Asked, Pair, asked_of, effect_error, processed, run_restyling, sounds_of
+from latentscape.benchmark.restyle import Asked, asked_of, effect_error, run_restyling
+from latentscape.benchmark.restyle_pairs import Pair, processed, sounds_of
 from latentscape.benchmark.restyle_report import met, write_restyle_report
 from latentscape.core.errors import UsageError
 
@@ -38,10 +39,11 @@ def made(tmp_path_factory):
 
 def test_every_cell_is_made_once_and_a_failure_is_tried_again(made):
     asked, tally = made
-    assert len(tally.done) == 9  # two controls and a method each
-    assert [name.rpartition("--")[2] for name in tally.failed] == ["tagger"] * 3
+    assert len(tally.done) == 10  # two controls and a method each, of a texture two seeds
+    assert [name.partition("--tagger")[2] for name in tally.failed] == ["", "", "", "--s1"]
+    assert len(list((asked.out / "controls").glob("*.json"))) == 2
     again = run_restyling(asked, lambda line: None)
-    assert (again.done, again.kept, len(again.failed)) == ((), tally.done, 3)
+    assert (again.done, again.kept, len(again.failed)) == ((), tally.done, 4)
 
 
 def test_a_cell_of_other_settings_is_refused(made):
@@ -82,6 +84,9 @@ def test_the_page_says_what_it_comes_to(made):
     text = (asked.out / "report.md").read_text()
     assert page.stat().st_size > 50_000
     assert "methods reach a mean style distance" in text
+    assert "Of 2 pairs: transport on" not in text  # the chain is no pair of sounds
+    assert "Of 1 pairs: transport on" in text
+    assert "Controls at equal content similarity" in text
     assert "tagger: " in text
     assert "unseen half" in text
     assert "error in effect" in text
@@ -95,6 +100,7 @@ def test_the_page_says_what_it_comes_to(made):
     [
         ({"methods": ("tagger",)}, "--run tagger=RUN"),
         ({"runs": ("transport=x",)}, "METHOD=RUN"),
+        ({"pairs": ("tests",)}, "did you mean 'test'"),
         ({"source": "nowhere"}, "is not there"),
         ({"quick": True}, "no grid"),
         ({"report_only": True}, "holds no benchmark"),
@@ -108,5 +114,5 @@ def test_what_makes_no_sense_is_refused_in_a_line(tmp_path, options, words):
 def test_runs_and_methods_go_with_restyle_alone(tmp_path):
     with pytest.raises(UsageError, match="benchmark restyle"):
         run_benchmark(BenchmarkRequest("images", tmp_path, methods=("texture",)), print)
-    with pytest.raises(UsageError, match="wavenet"):
+    with pytest.raises(UsageError, match="--run wavenet=RUN"):
         asked_of(tmp_path, tmp_path, ("wavenet",), ())

@@ -34,6 +34,7 @@ class BenchmarkRequest:
         overwrite: make cells again that were made with other settings.
         methods: of ``restyle``; none are all that can be had.
         runs: of ``restyle``, ``METHOD=RUN``.
+        pairs: of ``restyle``, groups of pairs; none are all.
     """
 
     suite: Name
@@ -49,6 +50,7 @@ class BenchmarkRequest:
     overwrite: bool = False
     methods: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
+    pairs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,8 @@ def run_benchmark(request: BenchmarkRequest, say: "Say") -> BenchmarkSummary:
     """
     if request.suite == "restyle":
         return _restyle(request, say)
-    if request.methods or request.runs:
-        raise UsageError("--methods and --run go with `benchmark restyle`")
+    if request.methods or request.runs or request.pairs:
+        raise UsageError("--methods, --run and --pairs go with `benchmark restyle`")
     if request.suite == "waveform":
         return _waveform(request, say)
     if request.report_only:
@@ -159,11 +161,13 @@ def _restyle(request: BenchmarkRequest, say: "Say") -> BenchmarkSummary:
     from latentscape.data.sources import data_root
 
     if request.quick or any((request.grid, request.jobs, request.minutes, request.ray, request.against)):
-        raise UsageError("restyle has no grid of trainings: it takes --methods, --run, --report-only and --overwrite")
+        raise UsageError(
+            "restyle has no grid of trainings: it takes --methods, --run, --pairs, --report-only and --overwrite"
+        )
     clips = data_root() / "clips" if request.source is None else Path(request.source)
     if request.report_only:
         return BenchmarkSummary(request.out, page=write_restyle_report(request.out, clips))
-    asked = asked_of(request.out, clips, request.methods, request.runs, overwrite=request.overwrite)
+    asked = asked_of(request.out, clips, request.methods, request.runs, request.pairs, overwrite=request.overwrite)
     try:
         tally = run_restyling(asked, say)
     except KeyboardInterrupt:

@@ -5,12 +5,13 @@ effect on the content is known: beside the style distance stands the error in ef
 :math:`\|M(y) - M(t)\| / \|M(c) - M(t)\|` with M levels of 64 mel bands, y the restyled sound, c the content, t the
 content through the chain: 1 where nothing was done, 0 for the truth. Without a content a *texture* is made of the first
 half of a recording, and judged against that half and the other one, which nobody has seen; white noise takes the
-content's place, so that its style distance is 1.
+content's place, so that its style distance is 1. Controls at equal content similarity: :mod:`.restyle_controls`.
 
 A folder OUT::
 
-    cells/PAIR--METHOD.json    what the judges say, and what was asked for
+    cells/PAIR--METHOD.json    what the judges say, and what was asked for; --s1 of the second seed
     cells/PAIR--METHOD.wav     what they heard
+    controls/PAIR.json         what controls of several settings reach
     index.html, report.md      all of it
 
 Finished cells are not made again; failed ones are.
@@ -25,12 +26,13 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.signal import butter, fftconvolve, sosfilt
 
-from latentscape.core.errors import LatentscapeError, UsageError
+from latentscape.benchmark.restyle_controls import kept_curves
+from latentscape.benchmark.restyle_pairs import CONTROLS, GROUPS, PAIRS, Pair, Sounds, Wave, file_of, sounds_of
+from latentscape.core.errors import LatentscapeError, UsageError, nearest
 from latentscape.core.random import numpy_stream
 from latentscape.core.storage import load_object, save_json
-from latentscape.edit.restyle.engine import Wish, levelled
+from latentscape.edit.restyle.engine import Wish
 from latentscape.edit.restyle.methods import METHODS, method_of
 from latentscape.experiment.run import Say
 from latentscape.measure.style import (
@@ -44,83 +46,8 @@ from latentscape.measure.style import (
 from latentscape.signal import audio
 from latentscape.workshop.restyle import Restyling, restyled
 
-Wave = Float[np.ndarray, "c n"]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two sounds of the folder, by path without suffix; ``chain`` sends the style through the chain."""
-
-    content: str
-    style: str
-    chain: bool = False
-
-    @property
-    def name(self) -> str:
-        """Of files."""
-        parts = [path.rpartition("/")[2] for path in (self.content or "texture", self.style)]
-        return "--".join(parts) + ("-processed" if self.chain else "")
-
-    @property
-    def title(self) -> str:
-        """In words."""
-        content, style = (path.rpartition("/")[2].replace("_", " ") for path in (self.content, self.style))
-        through = ", processed" if self.chain else ""
-        return f"{content} → {style}{through}" if content else f"texture of {style}"
-
-
-PAIRS = (
-    Pair("content/speech_male_ashiel", "content/speech_female_sense"),
-    Pair("content/folk_song", "both/violin_phrase"),
-    Pair("content/speech_male_chivalry", "style/crickets"),
-    Pair("content/vibraphone_jazz", "both/trumpet_solo"),
-    Pair("both/drum_breakbeat_x3", "both/tabla_loop"),
-    Pair("content/speech_female_sense", "style/rain"),
-    Pair("content/string_orchestra_brahms", "style/church_bells"),
-    Pair("both/flute_phrase", "both/cello_phrase"),
-    Pair("content/speech_male_ashiel", "content/speech_female_sense", chain=True),
-    Pair("content/speech_female_sense", "content/speech_male_chivalry", chain=True),
-    *(Pair("", f"style/{name}") for name in ("rain", "crackling_fire", "chirping_birds", "sea_waves")),
-)
-
-
-@dataclass(frozen=True)
-class Sounds:
-    """What a pair is made of, at one rate: what is restyled (``None`` for a texture), what is copied, what is known."""
-
-    content: Wave | None
-    style: Wave
-    sample_rate: int
-    truth: Wave | None = None
-    other: Wave | None = None
-
-
-def processed(wave: Wave, sample_rate: int) -> Wave:
-    """Return a sound through the chain: 300 to 3,400 Hz, drive, a room of 0.6 s."""
-    band = sosfilt(butter(4, (300, min(3400, 0.45 * sample_rate)), "bandpass", fs=sample_rate, output="sos"), wave)
-    driven = np.tanh(8 * band / (np.abs(band).max() + 1e-9))
-    t = np.arange(round(0.6 * sample_rate)) / sample_rate
-    room = numpy_stream("restyle chain").normal(size=len(t)) * 10 ** (-3 * t / 0.6)
-    wet = fftconvolve(driven, room[None] / np.linalg.norm(room), axes=1)[:, : wave.shape[1]]
-    return levelled(driven + 0.5 * wet, wave, sample_rate)[0]
-
-
-def added(content: Wave, style: Wave, sample_rate: int) -> Wave:
-    """Return content and style together, each at the same level."""
-    long = np.tile(style, -(-content.shape[1] // style.shape[1]))[:, : content.shape[1]]
-    return levelled(content / content.std() + long / long.std(), content, sample_rate)[0]
-
-
-def filtered(content: Wave, style: Wave, sample_rate: int) -> Wave:
-    """Return the content filtered to the style's mean spectrum."""
-    transform = {"n_fft": 2048, "hop_length": 512, "window": torch.hann_window(2048)}
-    c, s = (torch.stft(torch.from_numpy(one).float(), **transform, return_complex=True) for one in (content, style))
-    power_c, power_s = (one.abs().square().mean((0, 2)) + 1e-10 for one in (c, s))
-    gain = (power_s / power_c).sqrt().clamp(max=1e3)[:, None]
-    return levelled(torch.istft(c * gain, **transform, length=content.shape[1]).numpy(), content, sample_rate)[0]
-
-
-CONTROLS = {"added": added, "filtered": filtered}
+SEEDS = (0, 1)
+"""Of methods that draw something."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +71,15 @@ class Asked:
     overwrite: bool = False
 
 
-def asked_of(out: Path, clips: Path, methods: Sequence[str], runs: Sequence[str], *, overwrite: bool = False) -> Asked:
+def asked_of(
+    out: Path,
+    clips: Path,
+    methods: Sequence[str],
+    runs: Sequence[str],
+    groups: Sequence[str] = (),
+    *,
+    overwrite: bool = False,
+) -> Asked:
     """Return what the shell asks for, checked.
 
     Args:
@@ -152,6 +87,7 @@ def asked_of(out: Path, clips: Path, methods: Sequence[str], runs: Sequence[str]
         clips: the folder of sounds.
         methods: names; none are all that need no run, and those with one.
         runs: ``METHOD=RUN``.
+        groups: of pairs; none are all.
         overwrite: make cells again that were made with other settings.
 
     Raises:
@@ -167,11 +103,15 @@ def asked_of(out: Path, clips: Path, methods: Sequence[str], runs: Sequence[str]
     for name in names:
         if method_of(name).recipe and name not in given:
             raise UsageError(f"--methods got {name}, which needs --run {name}=RUN (recipe {method_of(name).recipe})")
-    for pair in PAIRS:
+    for group in groups:
+        if group not in GROUPS:
+            raise UsageError(f"--pairs got '{group}'{nearest(group, GROUPS)}")
+    pairs = tuple(pair for group in groups for pair in GROUPS[group]) or PAIRS
+    for pair in pairs:
         for path in filter(None, (pair.content, pair.style)):
-            if not _file(clips, path).exists():
-                raise UsageError(f"{_file(clips, path)} is not there; SOURCE is the folder of the clips")
-    return Asked(Path(out), clips, names, given, overwrite=overwrite)
+            if not file_of(clips, path).exists():
+                raise UsageError(f"{file_of(clips, path)} is not there; SOURCE is the folder of the clips")
+    return Asked(Path(out), clips, names, given, pairs, overwrite)
 
 
 @dataclass(frozen=True)
@@ -193,8 +133,8 @@ def run_restyling(asked: Asked, say: Say) -> Tally:
     began, tally = time.monotonic(), {"done": [], "failed": [], "kept": []}
     for pair in asked.pairs:
         sounds = None
-        for method in methods_for(pair, asked.methods):
-            place, settings = place_of(asked.out, pair, method), _settings(asked, pair, method)
+        for method, seed in methods_for(pair, asked.methods):
+            place, settings = place_of(asked.out, pair, method, seed), _settings(asked, pair, method, seed)
             name = place.stem
             if place.exists() and "error" not in (record := load_object(place, ("asked",))):
                 if record["asked"] == settings:
@@ -203,17 +143,21 @@ def run_restyling(asked: Asked, say: Say) -> Tally:
                 if not asked.overwrite:
                     raise UsageError(f"{place} was made with other settings; give --overwrite or another folder")
             sounds = sounds or sounds_of(asked.clips, pair)
-            row = {"asked": settings} | _cell(sounds, method, asked.runs.get(method), place)
+            row = {"asked": settings} | _cell(sounds, method, seed, asked.runs.get(method), place)
             save_json(place, row)
             tally["failed" if "error" in row else "done"].append(name)
             say(f"{pair.title}, {method}: {row.get('error') or summary(row)}")
+        if pair.content:
+            kept_curves(asked.out, pair, sounds or sounds_of(asked.clips, pair))
     return Tally(*(tuple(tally[key]) for key in ("done", "failed", "kept")), seconds=time.monotonic() - began)
 
 
-def methods_for(pair: Pair, methods: Sequence[str]) -> Iterator[str]:
-    """Yield controls and methods that a pair is given to."""
-    yield from CONTROLS if pair.content else ("filtered", "other half")
-    yield from (name for name in methods if pair.content or method_of(name).place != "codes")
+def methods_for(pair: Pair, methods: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Yield controls and methods that a pair is given to, and their seeds."""
+    yield from ((name, 0) for name in (CONTROLS if pair.content else ("filtered", "other half")))
+    for name in methods:
+        if pair.content or method_of(name).place != "codes":
+            yield from ((name, seed) for seed in (SEEDS if not pair.content or method_of(name).draws else SEEDS[:1]))
 
 
 def summary(row: Mapping[str, Any]) -> str:
@@ -225,38 +169,27 @@ def summary(row: Mapping[str, Any]) -> str:
     return ", ".join([*parts, f"flatness {row['noisier']:+.1f} dB", f"{row['cpu_seconds']:.0f} s"])
 
 
-def place_of(out: Path, pair: Pair, method: str) -> Path:
+def place_of(out: Path, pair: Pair, method: str, seed: int = 0) -> Path:
     """Return the record of a cell."""
-    return out / "cells" / f"{pair.name}--{method.replace(' ', '-')}.json"
+    return out / "cells" / f"{pair.name}--{method.replace(' ', '-')}{f'--s{seed}' if seed else ''}.json"
 
 
-def sounds_of(clips: Path, pair: Pair) -> Sounds:
-    """Read what a pair is made of."""
-    style, rate = audio.read(_file(clips, pair.style))
-    if not pair.content:
-        half = style.shape[1] // 2
-        return Sounds(None, style[:, :half], rate, other=style[:, half:])
-    content, own = audio.read(_file(clips, pair.content))
-    content = audio.resample(content, own, rate)
-    if not pair.chain:
-        return Sounds(content, style, rate)
-    return Sounds(content, processed(style, rate), rate, truth=processed(content, rate))
-
-
-def _file(clips: Path, path: str) -> Path:
-    return (clips / path).with_suffix(".flac")
-
-
-def _settings(asked: Asked, pair: Pair, method: str) -> dict[str, Any]:
+def _settings(asked: Asked, pair: Pair, method: str, seed: int) -> dict[str, Any]:
     row = asdict(METHODS[method]) if method in METHODS else {}
     row.pop("says", None)
-    return {"pair": asdict(pair), "method": method, "settings": row, "run": str(asked.runs.get(method, ""))}
+    return {
+        "pair": asdict(pair),
+        "method": method,
+        "settings": row,
+        "run": str(asked.runs.get(method, "")),
+        "seed": seed,
+    }
 
 
-def _cell(sounds: Sounds, method: str, run: Path | None, place: Path) -> dict[str, Any]:
+def _cell(sounds: Sounds, method: str, seed: int, run: Path | None, place: Path) -> dict[str, Any]:
     began, busy = time.monotonic(), time.process_time()
     try:
-        wave, down = _made(sounds, method, run)
+        wave, down = _made(sounds, method, seed, run)
         spent = {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - busy, "turned_down": down}
         row = judged(wave, sounds) | spent
     except LatentscapeError as error:
@@ -265,14 +198,14 @@ def _cell(sounds: Sounds, method: str, run: Path | None, place: Path) -> dict[st
     return row
 
 
-def _made(sounds: Sounds, method: str, run: Path | None) -> tuple[Wave, float]:
+def _made(sounds: Sounds, method: str, seed: int, run: Path | None) -> tuple[Wave, float]:
     content = _white(sounds) if sounds.content is None else sounds.content
     if method in CONTROLS:
         return CONTROLS[method](content, sounds.style, sounds.sample_rate), 0.0
     if method == "other half":
         assert sounds.other is not None
         return sounds.other, 0.0
-    what = Restyling(Wish(method), run)
+    what = Restyling(Wish(method, seed=seed), run)
     found = restyled(sounds.content, sounds.style, sounds.sample_rate, what)
     return found.wave, found.turned_down
 

@@ -119,6 +119,9 @@ def benchmark(
     run: Annotated[
         list[str] | None, typer.Option("--run", metavar="METHOD=RUN", help="of restyle: the run that a method needs")
     ] = None,
+    pairs: Annotated[
+        str, typer.Option("--pairs", help="of restyle: test, tuning, chain, textures", show_default="all")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Train a grid of models, or restyle pairs of sounds, measure all of it, and report; goes on where it stopped."""
@@ -127,6 +130,7 @@ def benchmark(
     request = BenchmarkRequest(
         suite_of(suite), out, source, quick, grid, jobs, minutes, ray, against, report_only, overwrite,
         tuple(filter(None, methods.split(","))), tuple(run or ()),
+        tuple(filter(None, pairs.split(","))),
     )  # fmt: skip
     summary = run_benchmark(request, say=saying(as_json))
     print_json(summary.to_json()) if as_json else typer.echo("\n".join(summary.lines()))
