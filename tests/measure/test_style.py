@@ -113,3 +113,10 @@ def test_content_and_style_that_are_alike_are_refused(content):
     one = heard(content, RATE)
     with pytest.raises(DataError, match="alike"):
         style_distance(one, one, one, RandomListener())
+
+
+def test_pauses_are_no_style(content):
+    style = hiss()
+    silence = torch.zeros(1, N)
+    halting = torch.cat((style[:, : N // 2], silence, style[:, N // 2 :]), 1)
+    assert judge_restyling(style, content, halting, RATE).style["random"] < 0.1  # frames at the joints are left

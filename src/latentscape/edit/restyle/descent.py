@@ -10,7 +10,7 @@ Letters: n samples, x codes, E the net's table ``[256, r]``, J the loss
 * *straight-through*: the net sees E at the rounded codes; slopes are those of the line between neighbouring rows of E
   (Bengio, Leonard, Courville 2013).
 * *langevin*: codes are real numbers, E is a line between neighbouring codes;
-  :math:`x \leftarrow x - \epsilon_s \hat g + \sigma_s \xi` with normal :math:`\xi`, :math:`\sigma_s` from 3 codes down
+  :math:`x \leftarrow x - \epsilon_s \hat g + \sigma_s \xi` with normal :math:`\xi`, :math:`\sigma_s` from half a code
   to nothing, :math:`\hat g` the slope over the root of its mean square so far (annealed Langevin dynamics as in Jayaram
   and Thickstun 2021, preconditioned as in Li et al. 2016).
 * *descent*: codes all the way. Blocks of samples are visited in random order, and each takes one of a few changes or
@@ -42,7 +42,7 @@ WARMEST = 0.03
 """Temperature that a descent begins at, in units of J a sample."""
 RATES = {"joint": 3e-4, "relaxed": 0.2, "straight-through": 0.5, "langevin": 0.5}
 """Steps: of one-hot entries, scores, and codes."""
-NOISE = 3.0
+NOISE = 0.5
 
 Told = Callable[[float, float, Int[Tensor, " n"]], None]
 """Told the share of the search that is over, the loss, and the codes as they are."""
