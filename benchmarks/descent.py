@@ -98,7 +98,7 @@ def trace(way, search, budget):
 
     began = time.process_time()
     WAYS[way](replace(search, rounds=4, each=each))
-    rounds = max(8, round(budget / (line[-1][0] / len(line))))
+    rounds = max(8, round(budget * (len(line) - 1) / (line[-1][0] - line[0][0])))  # the first one takes longer
     pause, line = 0.0, []
     began = time.process_time()
     found = WAYS[way](replace(search, rounds=rounds, each=each))
