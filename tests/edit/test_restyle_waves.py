@@ -8,8 +8,8 @@ import torch
 
 from latentscape.core.errors import UsageError
 from latentscape.edit.restyle.descent import WAYS, Search
-from latentscape.edit.restyle.engine import Wish
-from latentscape.edit.restyle.waves import listened, restyle_waves
+from latentscape.edit.restyle.engine import Wish, restyle
+from latentscape.edit.restyle.waves import CARRIED, listened, restyle_waves
 from latentscape.instrument.waves import Waves
 from latentscape.models.autoregressive import Autoregressive, AutoregressiveConfig
 from latentscape.nets.rescoring import hidden_of, loss_of, target_of
@@ -17,6 +17,7 @@ from latentscape.nets.wavenet import WaveNetConfig
 from latentscape.signal.mulaw import MuLaw, MuLawConfig
 
 RATE = 4000
+START = Wish("wavenet", strength=0.7)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,11 @@ def test_a_restyled_sound_has_the_length_and_channels_of_its_content(waves):
     assert len(found.losses) == 4  # two channels, two rounds
     assert told[-1][0] == 1.0
     assert told[-1][2]().shape == (1, 4000)
+    spectra = [
+        np.abs(np.fft.rfft(one[0])) for one in (found.wave, restyle(content, style, 8000, START, method=CARRIED).wave)
+    ]
+    high = slice(2200, None)  # Hz: above the band of the run the sound is as where it began
+    assert np.corrcoef(*(one[high] for one in spectra))[0, 1] > 0.98  # but for the level of the whole
     texture = restyle_waves(waves, None, style, 8000, Wish("wavenet", evaluations=1), seconds=0.5)
     assert texture.wave.shape == (1, 4000)
 

@@ -5,7 +5,8 @@ Letters: c channels, n samples, h hidden values (the residual stream) of every s
 Both sounds are brought to the run's rate and to one level, and coded. The search begins, as with others, with the
 content whose levels have been given the style's distribution (:mod:`.beginning`), holds on to its activations, and goes
 down the loss of :mod:`latentscape.nets.rescoring` in one of the ways of :mod:`.descent`. Channels, and pieces of 4 s
-that overlap, are searched for themselves. What comes out has no more bandwidth than the run.
+that overlap, are searched for themselves. What lies above the band of the run is left as the search found it: the
+content with the style's ranks.
 """
 
 from collections.abc import Callable
@@ -70,35 +71,37 @@ def restyle_waves(
     way = wish.way or next(iter(WAYS))
     if wish.likelihood and way != "descent":
         raise UsageError(f"--likelihood got {wish.likelihood:g}, but --way {way} knows no likelihood; take descent")
-    own = None if content is None else audio.resample(content.astype(np.float32), sample_rate, rate)
-    goal = audio.resample(style.astype(np.float32), sample_rate, rate)
-    begun = restyle(own, goal, rate, replace(wish, evaluations=None, content=None), seconds=seconds, method=CARRIED)
+    whole = restyle(
+        content, style, sample_rate, replace(wish, evaluations=None, content=None), seconds=seconds, method=CARRIED
+    ).wave
+    begun = audio.resample(whole.astype(np.float32), sample_rate, rate)
+    gains = LEVEL / np.sqrt((begun**2).mean(1) + 1e-18)
     with evaluating(waves.model), torch.no_grad():
         told = waves.model.conditional.heard(None, context_of(labels, waves.vocabulary, 1, waves.device), 1).told
     layers = listened(len(net.layers))
-    heard = style_for(goal, own, rate).mean(0, keepdims=True)
+    goal = audio.resample(style_for(style, content, sample_rate).mean(0, keepdims=True), sample_rate, rate)
+    goal *= LEVEL / np.sqrt((goal**2).mean() + 1e-18)
     with torch.no_grad():
-        target = target_of(net, _codes(waves, heard), told, layers)
+        target = target_of(net, _codes(waves, goal), told, layers)
     content_weight = method_of(wish.method).content if wish.content is None else wish.content
     target = replace(target, content=0.0 if content is None else content_weight, likelihood=wish.likelihood)
     rounds = wish.evaluations or method_of(wish.method).evaluations
-    spans = pieces(begun.wave.shape[1], rate, 1, PIECE_SECONDS)
-    work = [(channel, span) for channel in range(len(begun.wave)) for span in spans]
+    spans = pieces(begun.shape[1], rate, 1, PIECE_SECONDS)
+    work = [(channel, span) for channel in range(len(begun)) for span in spans]
     losses: list[float] = []
     made: list[Tensor] = []
     for number, (channel, (low, high)) in enumerate(work):
-        codes = _codes(waves, begun.wave[channel : channel + 1])[low:high]
+        codes = _codes(waves, gains[channel] * begun[channel : channel + 1, low:high])
         search = Search(net, codes, target, told, rounds, wish.seed + number)
         search = replace(search, target=_aimed(search, wish.strength, texture=content is None))
         if each is not None:
             search = replace(search, each=_telling(each, waves, number, len(work)))
         found = WAYS[way](search)
         losses.extend(found.losses)
-        made.append(_wave(waves, found.codes))
+        made.append(_wave(waves, found.codes) / gains[channel])
     rows = [joined(made[start : start + len(spans)], spans) for start in range(0, len(made), len(spans))]
-    wave = audio.resample(torch.cat(rows).numpy(), rate, sample_rate)
-    length = wave.shape[1] if content is None else content.shape[1]
-    wave = np.stack([fitted(row, length) for row in wave]).astype(np.float64)
+    changed = audio.resample(torch.cat(rows).numpy() - begun, rate, sample_rate)
+    wave = whole + np.stack([fitted(row, whole.shape[1]) for row in changed])
     wave, down = levelled(without_rumble(wave, sample_rate), style if content is None else content, sample_rate)
     return Restyled(wave, tuple(losses), down)
 
@@ -111,10 +114,7 @@ def _net(waves: Waves) -> WaveNet:
 
 
 def _codes(waves: Waves, wave: np.ndarray) -> Tensor:
-    """Return the codes of a sound at the level of the search."""
-    found = torch.from_numpy(np.ascontiguousarray(wave, np.float32))
-    found = found * (LEVEL / found.square().mean().sqrt().clamp_min(1e-9))
-    return waves.representation.analyse(found[None])[0, 0]
+    return waves.representation.analyse(torch.from_numpy(np.ascontiguousarray(wave, np.float32))[None])[0, 0]
 
 
 def _wave(waves: Waves, codes: Tensor) -> Float[Tensor, "1 n"]:
