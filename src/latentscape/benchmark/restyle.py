@@ -133,6 +133,8 @@ def run_restyling(asked: Asked, say: Say) -> Tally:
     began, tally = time.monotonic(), {"done": [], "failed": [], "kept": []}
     for pair in asked.pairs:
         sounds = None
+        if pair.content and not pair.chain:
+            kept_curves(asked.out, pair, asked.clips)
         for method, seed in methods_for(pair, asked.methods):
             place, settings = place_of(asked.out, pair, method, seed), _settings(asked, pair, method, seed)
             name = place.stem
@@ -146,9 +148,7 @@ def run_restyling(asked: Asked, say: Say) -> Tally:
             row = {"asked": settings} | _cell(sounds, method, seed, asked.runs.get(method), place)
             save_json(place, row)
             tally["failed" if "error" in row else "done"].append(name)
-            say(f"{pair.title}, {method}: {row.get('error') or summary(row)}")
-        if pair.content:
-            kept_curves(asked.out, pair, sounds or sounds_of(asked.clips, pair))
+            say(f"{pair.title}, {method}{f', seed {seed}' if seed else ''}: {row.get('error') or summary(row)}")
     return Tally(*(tuple(tally[key]) for key in ("done", "failed", "kept")), seconds=time.monotonic() - began)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latentscape.benchmark.restyle_pairs import CONTROLS, Pair, Sounds
+from latentscape.benchmark.restyle_pairs import CONTROLS, Pair, Sounds, sounds_of
 from latentscape.core.storage import load_object, save_json
 from latentscape.measure.style import RandomListener, content_similarity, heard, style_distance
 
@@ -44,13 +44,16 @@ def curves_of(sounds: Sounds) -> dict[str, list[list[float]]]:
     return found
 
 
-def kept_curves(out: Path, pair: Pair, sounds: Sounds) -> dict[str, list[list[float]]]:
-    """Return the points of both controls of a pair, from a file if they are there."""
+def kept_curves(out: Path, pair: Pair, clips: Path) -> dict[str, list[list[float]]]:
+    """Return the points of both controls of a pair, from OUT's file if they are there."""
     place = place_of_curves(out, pair)
     settings = json.loads(json.dumps(SETTINGS))
     if place.exists() and (kept := load_object(place, ("settings", "curves")))["settings"] == settings:
         return kept["curves"]
-    curves = {name: [[max(-99.0, g), q, s] for g, q, s in points] for name, points in curves_of(sounds).items()}
+    curves = {
+        name: [[max(-99.0, g), q, s] for g, q, s in points]
+        for name, points in curves_of(sounds_of(clips, pair)).items()
+    }
     save_json(place, {"settings": SETTINGS, "curves": curves})
     return curves
 

@@ -152,7 +152,7 @@ def answer(plain: Cells, curves: Curves) -> Iterator[Item]:
                 f"{fmean(abs(row['noisier']) for row in found):.1f}",
                 f"{_share(rows[name], lambda row: abs(row['noisier']) <= NOISE)} of {tried}",
                 f"{_share(rows[name], met)} of {tried}",
-                "" if name in CONTROLS else f"{beaten[name]} of {tried}",
+                "" if name in CONTROLS else f"{beaten[name]} of {sum(pair in curves for pair in rows[name])}",
                 f"{fmean(row['cpu_seconds'] for row in found):.0f}",
             )
         )
