@@ -117,3 +117,15 @@ def test_the_shell_checks_and_trains_nothing(tmp_path, capsys, monkeypatch):
     assert found["learning_rate"]["asked"] == 1e-3
     assert not run.exists()
     assert torch.is_grad_enabled()
+
+
+def test_flags_of_what_is_told_layer_by_layer():
+    sets = (
+        "data.binarise=static", "objective.warmup=[0,90,0]", "objective.beta=[1,1,0.01]", "train.max_steps=100",
+        "model.levels.widths=[4,4,4]", "train.minutes=null",
+    )  # fmt: skip
+    found = prepare(Request("digits", Path("none"), "hierarchy-images", sets, device="cpu"), lambda line: None)
+    with found.examples:
+        told = "\n".join(check_flags(found))
+    assert "whole weight after 90 of 100 steps" in told
+    assert "a weight of 0.01 on the rate" in told

@@ -1,5 +1,7 @@
 """The hierarchy: the laws of every form, the closed form of a linear one, its rates, layers and hidden values."""
 
+import itertools
+
 import pytest
 import torch
 from torch.distributions import MultivariateNormal, Normal
@@ -16,7 +18,9 @@ from latentscape.models.bounds import iw_bound
 from latentscape.models.hierarchy import Hierarchy, HierarchyConfig, Stage, masked, normal
 from latentscape.models.model import LatentModel
 from latentscape.models.objectives import Elbo, ElboConfig, Reconstruction, ReconstructionConfig
+from latentscape.models.pixels import PixelLaw, PixelsConfig
 from latentscape.nets.levels import ConvLevelsConfig, DenseLevelsConfig, Levels
+from latentscape.nets.pixelcnn import PixelCnnConfig
 
 DENSE = DenseLevelsConfig(widths=(8, 12))
 RECOGNITIONS = ["ladder", "factorised", "chained"]
@@ -41,6 +45,7 @@ def levels(shape):
 ELEMENT = GaussianConfig(scale="element")
 CONV = ConvLevelsConfig(widths=(6, 4))
 TIME = ConvLevelsConfig(widths=(6, 4), dims=1)
+PIXELS = PixelsConfig(net=PixelCnnConfig(channels=6, first=3, blocks=1), heard=3)
 MEMBERS = {
     "ladder": ({"likelihood": ELEMENT}, (9,), real),
     "ladder, chain of states": ({"likelihood": ELEMENT, "skip": False}, (9,), real),
@@ -54,6 +59,8 @@ MEMBERS = {
     "optimal scale": ({"likelihood": GaussianConfig(), "levels": CONV}, (6, 7), real),
     "codes": ({"likelihood": CategoricalConfig(levels=8)}, (1, 9), codes),
     "levels": ({"likelihood": LogisticMixtureConfig(levels=17, high=1.0, components=2)}, (1, 3, 3), levels),
+    "pixels": ({"likelihood": BernoulliConfig(), "levels": CONV, "pixels": PIXELS}, (1, 4, 5), bits),
+    "pixels of dense levels": ({"likelihood": ELEMENT, "pixels": PIXELS}, (2, 3, 4), real),
 }
 
 
@@ -285,6 +292,74 @@ def test_an_optimal_scale_is_that_of_hidden_values():
     assert torch.allclose(likelihood.base.scale.square().mean(), residual, rtol=1e-3)
 
 
+def pixels(conditional, shape=(1, 3, 3), **values):
+    config = HierarchyConfig(
+        latents=(3, 2), levels=DENSE, likelihood=BernoulliConfig(), pixels=PIXELS, conditional=conditional, **values
+    )
+    return Hierarchy(config, shape).eval()
+
+
+def test_the_mass_of_all_ways_to_fill_in_pixels_is_one():
+    """Of nine pixels five are hidden: the law of those, given what was seen before and after them in the image."""
+    model = pixels(conditional=True)
+    with torch.no_grad():
+        model.pixels.net.head[-1].weight.mul_(15)
+        hidden = torch.tensor([0, 3, 4, 6, 8])
+        x = torch.tensor(list(itertools.product([0.0, 1.0], repeat=5)))
+        whole = torch.ones(32, 9).index_copy(1, hidden, x).reshape(32, 1, 3, 3)
+        mask = torch.ones(9, dtype=torch.bool).index_fill(0, hidden, False).expand(32, 9).reshape(32, 1, 3, 3)
+        z = tuple(one.expand(32, -1) for one in model.generate(1, masked(whole[:1], mask[:1])))
+        law = model.decode(z, masked(whole, mask))
+        assert isinstance(law, PixelLaw)
+        mass = law.log_prob(whole).exp()
+        assert float(mass.sum()) == pytest.approx(1, abs=1e-5)
+        drawn = law.sample((60,))
+        assert torch.equal(drawn[:, mask], torch.ones(60, 32 * 4))
+        places = (drawn.reshape(-1, 9)[:, hidden] @ 2.0 ** torch.arange(4, -1, -1)).long()
+        expected = len(places) * mass
+        chi = ((torch.bincount(places, minlength=32) - expected).square() / expected)[expected > 5].sum()
+        assert chi < 2 * (expected > 5).sum()
+
+
+def test_a_pixel_is_told_those_before_it_and_the_layers():
+    model, x = pixels(conditional=False, shape=(1, 5, 6)), torch.rand(2, 1, 5, 6).round()
+    assert model.sequential
+    with torch.no_grad():
+        z = model.generate(2)
+        law = model.decode(z)
+        assert torch.equal(law.told(x), law.told(x))
+        later = x.clone()
+        later[:, :, 3, 2] = 1 - later[:, :, 3, 2]
+        moved = (law.told(later) != law.told(x)).flatten(1)
+        assert not moved[:, : 3 * 6 + 3].any()
+        assert moved[:, 3 * 6 + 3 :].any(1).all()
+        each = torch.distributions.Bernoulli(law.told(x)).log_prob(x).flatten(1).sum(1)
+        assert torch.allclose(each, law.log_prob(x), atol=1e-4)
+        assert not torch.allclose(law.told(x), model.decode((z[0], z[1] + 1)).told(x))
+
+
+def test_pixels_are_of_images():
+    with pytest.raises(ConfigError, match=r"model.pixels: a pixelcnn makes images .* \(9,\)"):
+        pixels(conditional=False, shape=(9,))
+    with pytest.raises(ConfigError, match=r"model\.pixels: a pixelcnn needs the law of one value"):
+        Hierarchy(HierarchyConfig(latents=(3, 2), levels=DENSE, pixels=PIXELS), (1, 3, 3))
+
+
+def test_grey_levels_have_a_cross_entropy():
+    """Grey x costs what the bits that it stands for cost on average."""
+    model, x = conditional().eval(), torch.rand(6, 9)
+    with pytest.raises(LikelihoodError, match="needs every value to be 0 or 1"):
+        model.check(x, masked(x, x > 0.5))
+    config = HierarchyConfig(latents=(3, 2), levels=DENSE, likelihood=BernoulliConfig(grey=True), conditional=True)
+    grey = Hierarchy(config, (9,))
+    grey.check(x, masked(x, x > 0.5))
+    with pytest.raises(LikelihoodError, match="values from 0 to 1"):
+        grey.check(2 * x, masked(2 * x, x > 0.5))
+    law = grey.likelihood(torch.randn(6, 9))
+    bits_of = torch.bernoulli(x.expand(4000, 6, 9))
+    assert torch.allclose(law.log_prob(x), law.log_prob(bits_of).mean(0), atol=0.15)
+
+
 def test_masked_agrees_with_its_parts():
     mean, mask, known = torch.randn(3, 4), torch.rand(3, 4) > 0.5, torch.randn(3, 4)
     base = Hierarchy(HierarchyConfig(latents=(2,), levels=DenseLevelsConfig(widths=(5,))), (4,)).likelihood(mean)
@@ -334,5 +409,7 @@ def test_layers_warm_up_and_are_spared_apart():
     assert float(free.total.detach()) == pytest.approx(distortion + 1000 + second, rel=1e-5)
     both = Elbo(ElboConfig(free_bits=(0, 30)), model)(model, terms, x, {}, 50)
     assert float(both.total.detach()) == pytest.approx(distortion + first + 2 * 30, rel=1e-5)
+    dear = Elbo(ElboConfig(beta=(1, 7), warmup=(0, 100)), model)(model, terms, x, {}, 50)
+    assert float(dear.total.detach()) == pytest.approx(distortion + first + 7 * second / 2, rel=1e-5)
     with pytest.raises(ConfigError, match="got 3 numbers for 2 layers"):
         Elbo(ElboConfig(warmup=(1, 2, 3)), model)

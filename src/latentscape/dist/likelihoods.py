@@ -67,9 +67,15 @@ class LaplaceConfig(_ContinuousConfig):
 
 
 class BernoulliConfig(Record):
-    """Independent bits; x is 0 or 1."""
+    """Independent bits; x is 0 or 1.
+
+    Attributes:
+        grey: x may be anything from 0 to 1. What is then called a likelihood is the cross-entropy of grey levels, which
+            is the mean over the bits that they stand for and the density of nothing: for figures of peers that use it.
+    """
 
     kind: Literal["bernoulli"] = "bernoulli"
+    grey: bool = False
 
 
 class CategoricalConfig(Record):
@@ -190,6 +196,7 @@ class Bits(Likelihood):
 
     def __init__(self, config: BernoulliConfig, event_shape: tuple[int, ...], units: Affine | None = None) -> None:
         super().__init__(event_shape, Affine(event_shape, 0.5, 0.5))
+        self.grey = config.grey
 
     def forward(self, raw: Tensor) -> Distribution:
         """Turn logits ``[b, outputs]`` into p(x)."""
@@ -199,6 +206,9 @@ class Bits(Likelihood):
     def _reason(self, x: Tensor) -> str | None:
         if bool(((x == 0) | (x == 1)).all()):
             return None
+        if self.grey:
+            inside = bool(((x >= 0) & (x <= 1)).all())
+            return None if inside else "a cross-entropy of grey levels needs values from 0 to 1"
         share = 100 * float(((x != 0) & (x != 1)).float().mean())
         return (
             f"a bernoulli likelihood needs every value to be 0 or 1 ({share:.0f} % are not): "

@@ -161,7 +161,7 @@ def check_flags(prepared: Prepared) -> list[str]:
                 f"train.patience: {train.patience} validations without progress can't come to pass in {validations}; "
                 "lower it, or set train.validate_every"
             )
-    warmup = getattr(config.objective, "warmup", 0)
+    warmup = max(_each(getattr(config.objective, "warmup", 0)))
     if steps is not None and warmup > steps / 2:
         flags.append(
             f"objective.warmup: the rate has its whole weight after {warmup} of {steps} steps only; "
@@ -169,7 +169,7 @@ def check_flags(prepared: Prepared) -> list[str]:
         )
     if steps is not None and train.warm_up > steps / 10:
         flags.append(f"train.warm_up: {train.warm_up} of {steps} steps; it is cut to {steps // 10}")
-    beta = getattr(config.objective, "beta", 1.0)
+    beta = min(_each(getattr(config.objective, "beta", 1.0)))
     if beta < 0.1 and config.objective.kind in ("elbo", "perceptual"):
         flags.append(
             f"objective.beta: a weight of {beta:g} on the rate leaves codes unbounded: expect over-fitting, and draws "
@@ -200,6 +200,11 @@ def _short_clips(examples: Examples) -> list[str]:
         f"window.length: {short} of {len(clips)} training clips are shorter than one window ({needed / rate:.2g} s; "
         f"the longest has {longest:.2g} s), and are padded with silence; shorten it, or join clips with phrases:SOURCE"
     ]
+
+
+def _each(value: float | tuple[float, ...]) -> tuple[float, ...]:
+    """Return what was told for every layer, or for all of them."""
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _memory() -> int | None:

@@ -36,6 +36,7 @@ from latentscape.experiment.hearing import fit_local, fit_words, hearing_of
 from latentscape.experiment.progress import decoding
 from latentscape.instrument.instrument import FORMAT
 from latentscape.measure.layers import diagnose
+from latentscape.models.hierarchy import Hierarchy
 from latentscape.models.memory import Memory
 from latentscape.models.model import LatentModel, Model, Objective, Step
 from latentscape.recipes import Recipe
@@ -230,8 +231,10 @@ def validation(
     if len(held) > 1 and len(held[-1][0]) < batch_size:  # a rest of one item has no maximum mean discrepancy
         held.pop()
 
-    several = isinstance(model, LatentModel) and len(model.latent_shapes) > 1 and not model.sequential
-    sides = [list(examples.held(part, batch_size, LAYER_ITEMS)) for part in ("train", "valid")] if several else []
+    seen_at_once = isinstance(model, Hierarchy) or (isinstance(model, LatentModel) and not model.sequential)
+    several = seen_at_once and len(model.latent_shapes) > 1
+    most = min(LAYER_ITEMS, limit)
+    sides = [list(examples.held(part, batch_size, most)) for part in ("train", "valid")] if several else []
 
     @torch.no_grad()
     def validate(model: Model) -> dict[str, float]:

@@ -89,8 +89,8 @@ class Streamed(Instrument):
     ) -> Num[Tensor, "..."]:
         """Return n draws (see :meth:`Instrument.sample`): the code of the whole is held, its slow sequence goes on."""
         same = self.drawn(self.manner, seed)
-        slow = self.model.config.slow
-        if slow is None or stage is not None or self.representation is None or vary is not None:
+        slow = None if self.representation is None else self.model.config.slow
+        if slow is None or stage is not None or vary is not None:
             way = {"seed": seed, "temperature": temperature, "vary": vary, "labels": labels, "quality": quality}
             return super(Streamed, same).sample(n, seconds, **way, stage=stage)
         samples = round(seconds * self._sound().sample_rate)

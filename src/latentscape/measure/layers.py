@@ -6,7 +6,8 @@ R_l rate of layer l (nats an item), train and valid the parts of the data, n val
 * rate R_l, and *active* latents of the layer: those above 0.05 nat
 * change: how much the output moves when this layer alone is drawn anew from :math:`p(z_l \mid \bar z_{<l})`, the other
   layers held: :math:`\sqrt{E \|\hat x(\bar z) - \hat x(\bar z_{-l}, z_l)\|^2 / (n s^2)}`, with :math:`\hat x` the mean
-  of p(x | z). 0: nobody listens to the layer.
+  of p(x | z), or, where x is drawn value after value, of every value given the true ones before it. 0: nobody listens
+  to the layer.
 * gap: :math:`R_l^{\text{valid}} - R_l^{\text{train}}`, and :math:`D^{\text{valid}} - D^{\text{train}}` of the output.
   They sum to the gap between the evidence bounds, so each is the share of over-fitting that shows there. Both parts are
   seen unaugmented, in evaluation mode, with the same noise.
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from latentscape.core.errors import DataError
 from latentscape.core.random import seeded
@@ -24,6 +26,7 @@ from latentscape.dist.conditional import Context, point
 from latentscape.measure.latent import ACTIVE_NATS, dimension_rate
 from latentscape.models.bounds import evaluating
 from latentscape.models.model import LatentModel
+from latentscape.models.pixels import PixelLaw
 
 Batches = Iterable[tuple[Tensor, Context]]
 
@@ -61,11 +64,11 @@ def look(model: LatentModel, batches: Batches, *, seed: int = 0) -> Layers:
             with seeded("look", seed, index, device=x.device):
                 terms = model.terms(x, context)
                 code = model.encode(x, context)
-                before = point(model.decode(code, context)).double()
+                before = _output(model.decode(code, context), x)
                 for layer in range(len(code)):
                     clamp = [None if one == layer else z for one, z in enumerate(code)]
                     again = model.generate(len(x), context, clamp=clamp)
-                    after = point(model.decode(again, context)).double()
+                    after = _output(model.decode(again, context), x)
                     moved[layer] += (after - before).square().sum().cpu()
             distortion += float(terms.distortion[0].double().sum())
             rates.append(torch.cat([dimension_rate(layer).double().sum(0) for layer in terms.layers]).cpu())
@@ -84,6 +87,11 @@ def look(model: LatentModel, batches: Batches, *, seed: int = 0) -> Layers:
         latents=sizes,
         change=tuple((moved / moment / variance).sqrt().tolist()),
     )
+
+
+def _output(law: Distribution, x: Tensor) -> Tensor:
+    """Return what p(x | z) expects."""
+    return (law.told(x) if isinstance(law, PixelLaw) else point(law)).double()
 
 
 def diagnose(model: LatentModel, train: Batches, valid: Batches, *, seed: int = 0) -> dict[str, float]:

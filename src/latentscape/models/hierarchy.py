@@ -26,6 +26,9 @@ steps away from those of the prior, in units of its scale (Kingma et al. 2016; V
 In closed form a layer's rate is :math:`E\, \mathrm{KL}(q_l \,\|\, p_l)`. The chained model has none below the top,
 since there p_l depends on layers that were drawn from z_l: its rates are samples of :math:`\log q_l - \log p_l`.
 
+**Pixels** (images): p(x | z, c) is a product over pixels in raster order, made by a PixelCNN of short reach that hears
+a map of the lowest state (PixelVAE, Gulrajani et al. 2017): what the reach can say need not be in z.
+
 **Conditional** form: the context holds a ``mask``, 1 where x was seen, and ``known``, x there and 0 elsewhere. Both
 enter prior, recognition model and decoder; the likelihood counts the hidden values only. Without a mask in the
 context, nothing was seen.
@@ -56,11 +59,16 @@ from latentscape.dist.sphere import SpherePriorConfig
 from latentscape.dist.units import Affine
 from latentscape.models.autoencoder import full_precision
 from latentscape.models.model import LatentModel, Layer, Terms, generate_flat, repeat_context
+from latentscape.models.pixels import PixelConditional, PixelLaw, PixelLawConfig, PixelsConfig
 from latentscape.nets.levels import Climb, DenseLevelsConfig, Levels, LevelsConfig, Write
 
 Recognition = Literal["ladder", "factorised", "chained"]
 _STEEPEST = 5.0
 """Bound of a log scale, reached softly: nothing that a net says can make a density overflow."""
+
+
+PIXEL_GLANCE, PIXEL_ROWS = 300_000, 256
+"""What a validation looks at, and how many items at a time, where a PixelCNN sees every pixel."""
 
 
 class HierarchyConfig(Record):
@@ -74,6 +82,7 @@ class HierarchyConfig(Record):
         skip: keep the state from level to level.
         prior: of the top layer; with ``conditional`` it is a normal told by the context.
         likelihood: p(x | parameters); its values must be independent where ``conditional``.
+        pixels: a PixelCNN that x is drawn by, one value's law being ``likelihood``; ``None``: values are independent.
         conditional: fill in what a mask hides.
     """
 
@@ -85,6 +94,7 @@ class HierarchyConfig(Record):
     skip: bool = True
     prior: PriorConfig = NormalPriorConfig()
     likelihood: LikelihoodConfig = GaussianConfig()
+    pixels: PixelsConfig | None = None
     conditional: bool = False
 
     @model_validator(mode="after")
@@ -216,14 +226,24 @@ class Hierarchy(LatentModel):
         self.config = config
         self.event_shape = tuple(event_shape)
         mean, scale = units if units is not None else (0.0, 1.0)
-        self.likelihood = build_likelihood(config.likelihood, self.event_shape, Affine(self.event_shape, mean, scale))
-        self.prior = build_prior(config.prior, config.latents[0], self.units)
+        self.pixels = None
+        if config.pixels is None:
+            units_of_x = Affine(self.event_shape, mean, scale)
+            self.likelihood = build_likelihood(config.likelihood, self.event_shape, units_of_x)
+            channels, items, planes = self.likelihood.channels, self.likelihood.items, None
+        else:
+            self.pixels = _pixels(config, config.pixels, self.event_shape, mean, scale)
+            self.sequential, self.glance, self.rows = True, PIXEL_GLANCE, PIXEL_ROWS
+            self.likelihood = self.pixels.likelihood
+            channels, items, planes = config.pixels.heard, 0, 1
+        one = self.likelihood.units
+        self.prior = build_prior(config.prior, config.latents[0], Affine(self.event_shape, one.mean, one.scale))
         levels = Levels(config.levels, self.event_shape)
         self.stages = nn.ModuleList(Stage(config, levels, level) for level in range(len(config.latents)))
         self.latent_shapes = tuple(stage.shape for stage in self._stages)
         self.climb = Climb(levels, 3 if config.conditional else 1)
         self.listen = Climb(levels, 2) if config.conditional else None
-        self.write = Write(levels, self.likelihood.channels, self.likelihood.items)
+        self.write = Write(levels, channels, items, planes)
         if config.conditional and parts(self._blank()) is None:
             raise ConfigError(
                 f"model.likelihood: '{config.likelihood.kind}' has one scale for all of an item, so no hidden values "
@@ -280,9 +300,7 @@ class Hierarchy(LatentModel):
         rows = samples * len(x)
         target = x if samples == 1 else x.expand(samples, *x.shape).reshape(rows, *x.shape[1:])
         context = repeat_context(context, samples)
-        raw = full_precision(self.write(h))
-        hidden = None if self.listen is None else ~self._seen(context, rows)[0].bool()
-        likelihood = self._masked(self.likelihood.observe(self.likelihood(raw), target, hidden), context)
+        likelihood = self._law(h, context, target)
         distortion = -likelihood.log_prob(target).reshape(samples, -1)
         return Terms(distortion, tuple(layer.rate(exact) for layer in layers), layers, likelihood)
 
@@ -378,13 +396,18 @@ class Hierarchy(LatentModel):
     def decode(self, z: Latents, context: Context = {}) -> Distribution:
         """Return p(x | z, c), batch ``[b]``; of the hidden values alone where the model is conditional."""
         rows = len(z[0])
-        h = self._descend(self._told(context, rows), lambda level, stage, u: z[level])
-        return self._masked(self.likelihood(full_precision(self.write(h))), context)
+        return self._law(self._descend(self._told(context, rows), lambda level, stage, u: z[level]), context)
 
-    def _masked(self, likelihood: Distribution, context: Context) -> Distribution:
-        if self.listen is None:
-            return likelihood
-        return Masked(likelihood, *self._seen(context, likelihood.batch_shape[0]))
+    def _law(self, h: Tensor, context: Context, x: Tensor | None = None) -> Distribution:
+        """Return p(x | lowest state, c), with what it estimates from x in training."""
+        raw = full_precision(self.write(h))
+        seen = None if self.listen is None else self._seen(context, len(raw))
+        if self.pixels is not None:
+            return PixelLaw(self.pixels, raw.reshape(len(raw), -1, *self.event_shape[1:]), seen)
+        likelihood = self.likelihood(raw)
+        if x is not None:
+            likelihood = self.likelihood.observe(likelihood, x, None if seen is None else ~seen[0].bool())
+        return likelihood if seen is None else Masked(likelihood, *seen)
 
     def complete(
         self,
@@ -439,7 +462,7 @@ class Hierarchy(LatentModel):
             LikelihoodError: what arrived and what was expected.
         """
         super().check(x, context)
-        self.likelihood.check(x)
+        self.likelihood.check(x if self.pixels is None else x.movedim(1, 3).flatten(0, 2)[..., None, None])
         if self.listen is not None:
             for name in ("mask", "known"):
                 if context.get(name) is None or context[name].shape != x.shape:
@@ -447,6 +470,19 @@ class Hierarchy(LatentModel):
                     raise LikelihoodError(
                         f"a conditional model is told '{name}' of shape {list(x.shape)}, got {arrived}"
                     )
+
+
+def _pixels(
+    config: HierarchyConfig,
+    pixels: PixelsConfig,
+    event_shape: tuple[int, ...],
+    mean: Tensor | float,
+    scale: Tensor | float,
+) -> PixelConditional:
+    """Return the law of images pixel by pixel; its net hears numbers of one mean and one scale."""
+    whole = PixelLawConfig(net=pixels.net, heard=pixels.heard, likelihood=config.likelihood)
+    units = (float(torch.as_tensor(mean).double().mean()), float(torch.as_tensor(scale).double().mean()))
+    return PixelConditional(whole, event_shape, units, "model.pixels")
 
 
 def grouped(p: DiagonalNormal, samples: int, items: int) -> DiagonalNormal:

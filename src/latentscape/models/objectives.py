@@ -38,7 +38,8 @@ class ElboConfig(Record):
     """VAE (``beta`` 1) and beta-VAE (Higgins et al. 2017).
 
     Attributes:
-        beta: weight of the rate.
+        beta: weight of the rate; one number, or one a layer, top first. A layer far too dear (1000) is not used, so one
+            net can be compared with itself without some of its layers.
         warmup: steps over which beta rises linearly from 0; one number, or one a layer, top first.
         free_bits: nats of rate that are free (Kingma et al. 2016, eq. 15): below this, the batch mean of the rate of a
             latent dimension, or layer, is not pushed further down. One number, or one a layer, top first.
@@ -47,7 +48,7 @@ class ElboConfig(Record):
     """
 
     kind: Literal["elbo"] = "elbo"
-    beta: float = Field(1.0, ge=0)
+    beta: NonNegativeFloat | tuple[NonNegativeFloat, ...] = 1.0
     warmup: NonNegativeInt | tuple[NonNegativeInt, ...] = 0
     free_bits: NonNegativeFloat | tuple[NonNegativeFloat, ...] = 0.0
     free_bits_per: Literal["dimension", "layer"] = "dimension"
@@ -146,6 +147,7 @@ class Elbo(Objective):
         self.config = config
         self.samples = config.samples
         layers = len(model.latent_shapes) if isinstance(model, LatentModel) else 1
+        self.beta = _per_layer(config.beta, layers, "beta")
         self.warmup = _per_layer(config.warmup, layers, "warmup")
         self.free_bits = _per_layer(config.free_bits, layers, "free_bits")
 
@@ -159,7 +161,7 @@ class Elbo(Objective):
             if reason := why_infinite(layer.q, layer.p):
                 raise ConfigError(f"objective 'elbo' needs a finite rate, but the model's is infinite: {reason}")
         distortion, rates = terms.distortion.mean(), [rate.mean() for rate in terms.rate]
-        betas = [self.config.beta * ramp(step, warmup) for warmup in self.warmup]
+        betas = [beta * ramp(step, warmup) for beta, warmup in zip(self.beta, self.warmup, strict=True)]
         total = distortion
         for rate, layer, beta, free in zip(rates, terms.layers, betas, self.free_bits, strict=False):
             total = total + beta * (self._free(rate, layer, free) if free else rate)

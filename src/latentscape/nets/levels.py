@@ -190,14 +190,22 @@ class Climb(nn.Module):
 
 
 class Write(nn.Module):
-    """The last step down: the lowest state becomes ``channels`` numbers a value of x, then ``items`` an item."""
+    """The last step down: the lowest state becomes ``channels`` numbers a value of x, then ``items`` an item.
 
-    def __init__(self, levels: Levels, channels: int, items: int) -> None:
+    Args:
+        levels: of the hierarchy.
+        channels: numbers a value, or a place.
+        items: numbers an item.
+        colours: values of x a place that have numbers of their own; ``None``: all, 1: they share them.
+    """
+
+    def __init__(self, levels: Levels, channels: int, items: int, colours: int | None = None) -> None:
         super().__init__()
         lowest = len(levels.config.widths) - 1
         width = levels.config.widths[lowest]
         self.before = nn.Sequential(*levels.active(width))
-        self.values = levels.up(lowest, channels * levels.planes, 0.5)
+        planes = levels.planes if colours is None else levels.planes // levels.event_shape[0] * colours
+        self.values = levels.up(lowest, channels * planes, 0.5)
         self.items = linear(width, items, 0.5) if items else None
 
     def forward(self, h: Float[Tensor, "b w ..."]) -> Float[Tensor, "b o"]:

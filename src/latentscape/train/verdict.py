@@ -292,7 +292,8 @@ def _advice(
         beta = settings.get("beta")
         if not settings.get("free_bits"):
             advice.append("objective.free_bits=0.1")
-        advice.append(f"objective.beta={beta / 2:g}" if beta else "a smaller objective.beta")
+        one = isinstance(beta, int | float) and beta
+        advice.append(f"objective.beta={beta / 2:g}" if one else "a smaller objective.beta")
     if active is not None and active == latents and progress == "converged" and not overfitted:
         advice.append("more latent dimensions or wider nets, since all of them are in use")
     if progress == "improving" and reason != "diverged":
