@@ -14,6 +14,7 @@ from typing import Literal, overload
 
 import numpy as np
 from jaxtyping import Float32, Int, Shaped
+from pydantic import PositiveInt
 
 from latentscape.core.config import Record
 from latentscape.data.cache import Store
@@ -30,12 +31,14 @@ class SourceOptions(Record):
         channels: ``mean`` averages them, ``each`` makes every channel a clip of its own.
         pattern: labels from file names, such as ``{instrument}_{note}_{dynamics}``; with a ``/`` it describes the path.
         tags: what becomes of a label of several values, of a source with a table; ``None`` leaves it as it is.
+        size: pixels, of pictures in a folder: their middle square is brought to it; ``None`` wants one size of all.
     """
 
     sample_rate: int | None = None
     channels: Channels = "mean"
     pattern: str | None = None
     tags: TagOptions | None = None
+    size: PositiveInt | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from latentscape.data.blend import BlendConfig
 from latentscape.data.corpus import Column
 from latentscape.data.masks import MaskConfig, draw_masks
 from latentscape.data.split import Part, PartName, SplitConfig
+from latentscape.data.warp import WarpConfig
 from latentscape.data.word_vectors import WordsConfig
 
 Batch = tuple[Tensor, dict[str, Tensor]]
@@ -46,6 +47,7 @@ class DataConfig(Record):
         statistics_seconds: s of training sound from which mean and scale are taken.
         binarise: images only: ``none`` leaves grey in [0, 1], ``dynamic`` draws pixels from it in every batch,
             ``static`` draws them once, with seed 0. None is a threshold.
+        warp: images only: how they are varied in training, before they are binarised.
         mask: kinds of mask, of which every item draws one; a model with ``model.conditional`` fills in what they hide.
         lead_in: samples at the begin of a window that a sequential model is given and not asked for, so that none is
             without its past, unless the window begins its clip. With ``window.hop`` = ``window.length`` - ``lead_in``
@@ -65,6 +67,7 @@ class DataConfig(Record):
     scale: Literal["all", "each"] = "all"
     statistics_seconds: float = Field(default=600.0, gt=0)
     binarise: Binarise = "none"
+    warp: WarpConfig | None = None
     mask: tuple[MaskConfig, ...] = ()
     lead_in: int = Field(default=0, ge=0)
     consecutive: int = Field(default=1, ge=1)

@@ -23,6 +23,7 @@ from latentscape.data.corpus import Column, ImageCorpus
 from latentscape.data.examples import Batch, Binarise, Codes, DataConfig, Examples, rows_of, spread
 from latentscape.data.labels import read_table
 from latentscape.data.split import PartName, Split
+from latentscape.data.warp import warp
 
 IDX = {"train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")}
 IDX["test"] = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
@@ -191,11 +192,16 @@ class ImageExamples(Examples):
         rows = train[self.draws(step, size, len(train), 0, 1)]
         share = rows_of(size, rank, world)
         if self.config.binarise == "dynamic":
-            grey = self._grey(rows)  # of the whole batch, so that an image's noise does not depend on the rank
+            grey = self._varied(self._grey(rows), step)  # of all ranks, so that no image's noise depends on the rank
             x = torch.bernoulli(grey, generator=torch_stream(self.seed, "binarise", step))[share]
+        elif self.config.warp is not None:
+            x = self._varied(self._settled(rows), step)[share]
         else:
             x = self._settled(rows[share])
         return self.masked(x, self._codes.of(rows[share]), share, self.seed, step)
+
+    def _varied(self, x: Tensor, step: int) -> Tensor:
+        return x if self.config.warp is None else warp(self.config.warp, x, self.seed, step)
 
     def held(self, part: PartName, size: int, limit: int | None = None) -> Iterator[Batch]:
         """Yield images in order, binarised by one draw where training binarises; see :class:`Examples`."""

@@ -15,6 +15,7 @@ from latentscape.data.corpus import ImageCorpus, SoundCorpus, SourceOptions
 from latentscape.data.embedded import EMBEDDED, open_embedded
 from latentscape.data.images import is_images, read_digits, read_images, verify_idx
 from latentscape.data.layouts import list_file, list_folder
+from latentscape.data.pictures import list_pictures, read_pictures
 from latentscape.data.static import read_static
 from latentscape.data.survey import Survey, survey
 from latentscape.data.tags import retag
@@ -75,6 +76,13 @@ NAMED = _named(
         "9,000 photographs, 64 x 64 (a subset of Tiny ImageNet)",
         "train.zip, valid.zip of JPEG files and metadata.csv",
         ("images64",),
+    ),
+    Named(
+        "coco-inpainting",
+        "images",
+        "123,286 crops of MSCOCO photographs, 64 x 64, of the inpainting project of the course IFT6266",
+        "the folders train2014 and val2014 of the course's inpainting.tar.bz2 (the captions are not read)",
+        ("coco-inpainting", "inpainting"),
     ),
     Named(
         "notes",
@@ -279,5 +287,7 @@ def _look_at(
         raise UsageError(f"no folder, file or data set '{name}'{nearest(name, known)}")
     if folder and is_images(path):
         return read_images(path, name)
+    if folder and (pictures := list_pictures(path)):
+        return read_pictures(path, pictures, name, options.size)
     listing = list_folder(name, path, group) if folder else list_file(name, path, group)
     return survey(listing if options.tags is None else retag(listing, options.tags), options, progress)
