@@ -324,6 +324,43 @@ def test_a_sound_of_ones_own_is_placed(view, tmp_path):
     until(view, "document.querySelector('#trouble').textContent.includes('mine.wav')")
 
 
+def test_a_gap_is_filled_by_keyboard_and_by_hand(view, tmp_path):
+    path = tmp_path / "mine.wav"
+    soundfile.write(path, 0.3 * np.sin(np.arange(RATE) * 0.3), RATE, subtype="PCM_16")
+    view.set_input_files("#sounds input", path)
+    view.click("#sounds >> text=Fill")
+    begin_at = view.locator("#fill input[type=range]").first
+    begin_at.focus()
+    for key in ("Home", "ArrowRight", "ArrowRight"):
+        view.keyboard.press(key)
+    assert begin_at.get_attribute("aria-valuetext") == "0.010 s"
+    box = view.locator("#fill canvas").bounding_box()
+    y = box["y"] + box["height"] / 2
+    view.mouse.move(box["x"] + 0.5 * box["width"], y)
+    view.mouse.down()
+    view.mouse.move(box["x"] + 0.7 * box["width"], y, steps=3)
+    view.mouse.up()
+    first, last = (float(one.split()[0]) for one in view.locator("#fill output").all_inner_texts())
+    assert (first, last) == (pytest.approx(0.5, abs=0.02), pytest.approx(0.7, abs=0.02))
+    view.select_option("#fill select >> nth=0", "2")
+    view.click("#fill button:text-is('Fill')")
+    until(view, "document.querySelectorAll('#fill input[type=radio]').length === 3")
+    until(view, "document.querySelector('#said').textContent === '2 answers, by latent.'")
+    view.focus("#fill input[type=radio]:checked")
+    view.keyboard.press("ArrowDown")  # the drawn one, which is heard at once
+    until(view, "latentscape.audio.preview !== null")
+    with view.expect_download() as saved:
+        view.click("#fill >> text=Save WAV")
+    assert saved.value.suggested_filename == "mine filled 2.wav"
+    saved.value.save_as(tmp_path / "filled.wav")
+    before, after = (soundfile.read(one, dtype="int16")[0] for one in (path, tmp_path / "filled.wav"))
+    changed = np.flatnonzero(before != after) / RATE
+    assert first - 0.001 <= changed.min() < changed.max() <= last + 0.001
+    view.set_viewport_size({"width": 320, "height": 640})
+    assert view.evaluate("document.documentElement.scrollWidth") <= 320
+    assert [html for html, name in view.evaluate(NAMES) if not name] == []
+
+
 NAMES = """() => [...document.querySelectorAll(
   'button, input, select, canvas[tabindex], canvas[role], [role=radio], [role=slider]')].map((element) => {
   const labels = [...(element.labels ?? [])].map((label) => label.textContent.trim()).join(' ');

@@ -231,8 +231,8 @@ def validation(
     if len(held) > 1 and len(held[-1][0]) < batch_size:  # a rest of one item has no maximum mean discrepancy
         held.pop()
 
-    seen_at_once = isinstance(model, Hierarchy) or (isinstance(model, LatentModel) and not model.sequential)
-    several = seen_at_once and len(model.latent_shapes) > 1
+    several = isinstance(model, LatentModel) and len(model.latent_shapes) > 1
+    several = several and (isinstance(model, Hierarchy) or not model.sequential)  # what is drawn as a wave takes long
     most = min(LAYER_ITEMS, limit)
     sides = [list(examples.held(part, batch_size, most)) for part in ("train", "valid")] if several else []
 

@@ -5,13 +5,14 @@ than they can do it is refused.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import secrets
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -21,12 +22,15 @@ from latentscape.core.config import parse
 from latentscape.core.errors import DataError, LatentscapeError, UsageError
 from latentscape.play import limits
 from latentscape.play.desk import Busy, Desk
+from latentscape.play.filling import Asked, Filling
 from latentscape.play.guard import public
 from latentscape.play.limits import Bucket, read_json
 from latentscape.play.making import KINDS, Wanted, make, preview
 from latentscape.play.messages import Places
 from latentscape.play.sounds import Sounds, place_upload, spool
 from latentscape.play.stage import Stage, rounded
+
+Heard = TypeVar("Heard")
 
 
 class Refused(Exception):
@@ -46,6 +50,8 @@ class Api:
         self._telling = threading.Lock()
         self._requests = Bucket(limits.REQUESTS)
         self._uploads = 0
+        self._filling = asyncio.Lock()  # one gap at a time
+        self.filling = Filling(stage)
 
     @property
     def routes(self) -> list[Route]:
@@ -54,6 +60,7 @@ class Api:
             Route("/api/instrument", _answering(self.instrument)),
             Route("/api/dots/{dot:int}/sound.wav", _answering(self.dot_sound)),
             Route("/api/sounds", _answering(self.upload), methods=["POST"]),
+            Route("/api/fill", _answering(self.fill), methods=["POST"]),
             Route("/api/path", _answering(self.path), methods=["POST"]),
             Route("/api/lift", _answering(self.lift), methods=["POST"]),
         ]
@@ -66,8 +73,11 @@ class Api:
                     "upload_bytes": limits.UPLOAD_BYTES,
                     "upload_seconds": limits.UPLOAD_SECONDS,
                     "points": limits.POINTS,
+                    "gap_seconds": limits.GAP_SECONDS,
+                    "answers": limits.ANSWERS,
                 }
-                self._told = self.stage.facts() | {"kinds": list(KINDS), "limits": bounds}
+                ways = {name: way.draws for name, way in self.filling.ways.items()}
+                self._told = self.stage.facts() | {"kinds": list(KINDS), "limits": bounds, "fills": ways}
             return self._told
 
     async def instrument(self, request: Request) -> Response:
@@ -88,6 +98,25 @@ class Api:
         """Take a sound and tell where it lies."""
         self._bound()
         name = PurePath(request.query_params.get("name", "sound").replace("\\", "/")).name[:100] or "sound"
+        async with self._received(request) as path:
+            placed = await self._heard(name, self.desk.do(place_upload, path, name, self.stage))
+        return _json({"id": secrets.token_hex(6), **placed})
+
+    async def fill(self, request: Request) -> Response:
+        """Take a sound and a gap, and send one answer: the sound with the gap filled in."""
+        self._bound()
+        given = {name: value for name, value in request.query_params.items() if name != "token"}
+        asked = parse(Asked, given, "fill")
+        async with self._received(request) as path, self._filling:
+            if await request.is_disconnected():  # it was cancelled while it waited
+                raise ClientDisconnect
+            made = await self._heard("the file", self.desk.do(self.filling.answer, path, asked))
+        told = {"X-Method": made.method, "X-Draws": str(made.draws).lower()}
+        return Response(made.wave, media_type="audio/wav", headers=told)
+
+    @contextlib.asynccontextmanager
+    async def _received(self, request: Request) -> AsyncIterator[Path]:
+        """Take a file into a folder of its own, which goes at the end; few at a time, those that wait among them."""
         if self._uploads >= limits.UPLOADS_AT_ONCE:
             raise Refused(429, "another sound is being read; try again")
         self._uploads += 1
@@ -96,13 +125,16 @@ class Api:
                 path = Path(folder) / "upload"  # never a name that came from outside
                 with open(path, "wb") as file:
                     await _stream(request, file.write, limits.UPLOAD_BYTES)
-                try:
-                    placed = await self.desk.do(place_upload, path, name, self.stage)
-                except DataError as error:
-                    raise Refused(415, f"{name} is not sound that can be read") from error
+                yield path
         finally:
             self._uploads -= 1
-        return _json({"id": secrets.token_hex(6), **placed})
+
+    async def _heard(self, name: str, work: Awaitable[Heard]) -> Heard:
+        """Wait for what is made of a file, and say of one that is no sound what it is called."""
+        try:
+            return await work
+        except DataError as error:
+            raise Refused(415, f"{name} is not sound that can be read") from error
 
     async def path(self, request: Request) -> Response:
         """Make a path."""

@@ -21,6 +21,10 @@ BODY_BYTES = 4 << 20
 UPLOAD_BYTES = 64 << 20
 UPLOAD_SECONDS = 60.0
 """s of an uploaded sound that are used; what follows is left out."""
+GAP_SECONDS = 5.0
+"""s of a gap that is filled."""
+ANSWERS = 16
+"""To one gap; one is made at a time."""
 POINTS = 2000
 """Points of a path, or places to lift, in one message or answer."""
 CODE = 1e6

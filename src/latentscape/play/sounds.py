@@ -119,7 +119,7 @@ def place_upload(path: Path, name: str, stage: Stage) -> dict[str, Any]:
     Raises:
         DataError: it is not sound, or holds NaN or infinity, or nothing.
     """
-    heard, rate, whole = _read(path)
+    heard, rate, whole = read_begin(path)
     channels = stage.sound.channels
     heard = heard if len(heard) == channels else heard.mean(0, keepdims=True).repeat(channels, 0)
     sound = torch.from_numpy(np.ascontiguousarray(audio.resample(heard, rate, stage.sound.sample_rate)))
@@ -138,8 +138,12 @@ def place_upload(path: Path, name: str, stage: Stage) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> tuple[np.ndarray, int, bool]:
-    """Return the begin of a sound ``[c, n]``, its rate, and whether that is all of it."""
+def read_begin(path: Path) -> tuple[np.ndarray, int, bool]:
+    """Return the begin of a sound ``[c, n]``, its rate, and whether that is all of it.
+
+    Raises:
+        DataError: it is not sound, or of too many channels or too high a rate.
+    """
     about = audio.probe(path)
     if about.channels > MOST_CHANNELS or about.sample_rate > MOST_RATE:
         raise DataError(f"it has {about.channels} channels at {about.sample_rate} Hz")

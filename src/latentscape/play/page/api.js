@@ -7,7 +7,8 @@ const ask = async (path, options = {}) => {
   let answer;
   try {
     answer = await fetch(path, { ...options, headers });
-  } catch {
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
     throw new Error("The server does not answer. Is it still running?");
   }
   if (answer.ok) return answer;
@@ -24,3 +25,8 @@ export const addSound = async (file) =>
   (await ask(`api/sounds?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file })).json();
 export const path = (kind, points, options, speed, map) => post("api/path", { kind, points, options, speed, map });
 export const lift = async (map, places) => (await post("api/lift", { map, places })).codes;
+/** One answer to a gap: {file, method, draws}. */
+export const fill = async (file, asked, signal) => {
+  const answer = await ask(`api/fill?${new URLSearchParams(asked)}`, { method: "POST", body: file, signal });
+  return { file: await answer.blob(), method: answer.headers.get("X-Method"), draws: answer.headers.get("X-Draws") === "true" };
+};

@@ -5,6 +5,7 @@ import { Audio } from "./audio.js";
 import { axesPanel, padPanel } from "./axes.js";
 import { columns, viridis } from "./colours.js";
 import { choice, dated, download, h, options, slider } from "./elements.js";
+import { fillPanel } from "./fill.js";
 import { keysPanel } from "./keys.js";
 import { Landscape } from "./landscape.js";
 import { Link } from "./link.js";
@@ -88,7 +89,8 @@ const start = async () => {
   padPanel($("pad"), store, info);
   const points = pointsPanel($("slots"), $("morph"), { store, tools, current, say, fail });
   keysPanel($("keys"), { store, info, performer, say });
-  soundsPanel($("sounds"), $("field"), $("dropping"), { store, info, tools, say, fail, busy });
+  const filling = fillPanel($("fill"), { info, audio, nearestDot: () => view.nearest(tools.here(), Infinity), say, fail });
+  soundsPanel($("sounds"), $("field"), $("dropping"), { store, info, tools, filling, say, fail, busy });
   transport({ store, performer, link, audio, live, tools });
   mapControls({ store, view, info, tools });
   session({ store, info, performer });

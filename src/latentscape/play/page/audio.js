@@ -90,12 +90,22 @@ export class Audio {
     this.hush();
     this.wanted = index;
     const buffer = await this.#load(index);
-    if (this.wanted !== index) return;
+    if (this.wanted === index) this.#begin(buffer, 0, buffer.duration);
+  }
+
+  /** Play a stretch of a sound, in s; any other stops. */
+  async play(buffer, from, to) {
+    this.hush();
+    await this.context.resume();
+    this.#begin(buffer, from, to - from);
+  }
+
+  #begin(buffer, from, seconds) {
     const gain = new GainNode(this.context, { gain: 0 });
     const source = new AudioBufferSourceNode(this.context, { buffer });
     source.connect(gain).connect(this.context.destination);
     gain.gain.setTargetAtTime(1, this.context.currentTime, RAMP / 4);
-    source.start();
+    source.start(0, from, seconds);
     this.#duck(true);
     this.preview = { source, gain };
     source.onended = () => {

@@ -3,7 +3,8 @@
 import * as api from "./api.js";
 import { h } from "./elements.js";
 
-export const soundsPanel = (box, field, dropping, { store, info, tools, say, fail, busy }) => {
+export const soundsPanel = (box, field, dropping, { store, info, tools, filling, say, fail, busy }) => {
+  const kept = new Map(); // code's text -> file: a session remembers where a sound lies, not the sound
   const add = async (files) => {
     for (const file of files) {
       const limit = info.limits?.upload_bytes ?? Infinity;
@@ -13,6 +14,7 @@ export const soundsPanel = (box, field, dropping, { store, info, tools, say, fai
       }
       await busy(`Listening to ${file.name}`, async () => {
         const { name, seconds, code, path, places } = await api.addSound(file);
+        kept.set(String(code), file);
         store.set({ sounds: [...store.state.sounds, { name, seconds, code, path, places }] });
         tools.go({ code, places });
         say(`${name} is on the map, as a star.`);
@@ -28,20 +30,20 @@ export const soundsPanel = (box, field, dropping, { store, info, tools, say, fai
   box.append(list, h("p.hint", {}, "Drop a file on the map, or ", h("button.link", { type: "button", onclick: () => input.click() }, "choose one"), "."), input);
 
   let depth = 0;
-  const files = (event) => event.dataTransfer?.types.includes("Files");
+  const carried = (event) => event.dataTransfer?.types.includes("Files");
   addEventListener("dragenter", (event) => {
-    if (!files(event)) return;
+    if (!carried(event)) return;
     depth += 1;
     dropping.hidden = false;
   });
   addEventListener("dragleave", (event) => {
-    if (!files(event)) return;
+    if (!carried(event)) return;
     depth -= 1;
     dropping.hidden = depth > 0 ? dropping.hidden : true;
   });
-  addEventListener("dragover", (event) => files(event) && event.preventDefault());
+  addEventListener("dragover", (event) => carried(event) && event.preventDefault());
   addEventListener("drop", (event) => {
-    if (!files(event)) return;
+    if (!carried(event)) return;
     event.preventDefault();
     depth = 0;
     dropping.hidden = true;
@@ -63,6 +65,7 @@ export const soundsPanel = (box, field, dropping, { store, info, tools, say, fai
           h("span.row", {},
             act("Go", `Go to ${sound.name}`, () => { tools.go(sound); store.mark(); }),
             sound.path.length > 1 ? act("Travel", `Travel the course of ${sound.name}`, () => tools.travel({ name: sound.name, kind: "polyline", points: sound.path, seconds: sound.seconds })) : null,
+            kept.has(String(sound.code)) ? act("Fill", `Fill in a part of ${sound.name}`, () => filling.open(sound.name, kept.get(String(sound.code))).catch(fail)) : null,
             act("Keep", `Store ${sound.name} as a point, to morph from it`, () => from(sound)),
             act("\u2715", `Take ${sound.name} off the map`, () => store.set({ sounds: store.state.sounds.filter((_, i) => i !== index) })),
           ),
