@@ -13,6 +13,7 @@ const WAYS = { auto: "as suits", linear: "linear prediction", copy: "copy", late
 export const fillPanel = (box, { info, audio, nearestDot, say, fail }) => {
   const most = info.limits.gap_seconds;
   let sound = null; // {name, file, buffer}
+  let peak = 0; // of the sound: the picture is as high
   let gap = [0, 0];
   let answers = []; // {file, buffer, method}
   let chosen = -1; // of the answers; -1 is the sound as it was
@@ -79,12 +80,14 @@ export const fillPanel = (box, { info, audio, nearestDot, say, fail }) => {
     sound = { name: title, file, buffer };
     name.textContent = title;
     part.hidden = false;
-    hint.hidden = true;
+    peak = 0;
+    for (let channel = 0; channel < buffer.numberOfChannels; channel++)
+      for (const value of buffer.getChannelData(channel)) peak = Math.max(peak, Math.abs(value));
     const last = buffer.duration;
     const make = (words, held) =>
       slider({ name: words, low: 0, high: last, step: STEP, home: 0, format: (v) => `${v.toFixed(3)} s`,
         oninput: (v) => (held ? set(gap[0], v, 1) : set(v, gap[1], 0)), onchange: () => {} });
-    Object.assign(sliders, { begin: make("Gap from", 0), end: make("to", 1) });
+    Object.assign(sliders, { begin: make("Gap from", 0), end: make("Gap to", 1) });
     ends.replaceChildren(sliders.begin.element, sliders.end.element);
     set(last * 0.4, Math.min(last * 0.4 + Math.min(0.25, last / 4), last), 0);
     forget();
@@ -106,6 +109,7 @@ export const fillPanel = (box, { info, audio, nearestDot, say, fail }) => {
     const shown = chosen < 0 ? sound.buffer : answers[chosen].buffer;
     const samples = shown.getChannelData(0);
     const each = samples.length / width;
+    const scale = 0.94 / Math.max(peak, 1e-4);
     for (let x = 0; x < width; x++) {
       let [low, high] = [0, 0];
       const stop = Math.min(samples.length, Math.ceil((x + 1) * each));
@@ -113,7 +117,7 @@ export const fillPanel = (box, { info, audio, nearestDot, say, fail }) => {
       for (let i = Math.floor(x * each); i < stop; i += skip) [low, high] = [Math.min(low, samples[i]), Math.max(high, samples[i])];
       const time = (x / width) * seconds();
       context.fillStyle = time >= gap[0] && time <= gap[1] ? style.outlineColor : style.color;
-      context.fillRect(x, (height / 2) * (1 - Math.min(1, high)), 1, Math.max(1, (height / 2) * (Math.min(1, high) - Math.max(-1, low))));
+      context.fillRect(x, (height / 2) * (1 - Math.min(1, high * scale)), 1, Math.max(1, (height / 2) * (Math.min(1, high * scale) - Math.max(-1, low * scale))));
     }
     canvas.setAttribute("aria-label", `Waveform of ${sound.name}; the gap goes from ${gap[0].toFixed(3)} to ${gap[1].toFixed(3)} s`);
   };
