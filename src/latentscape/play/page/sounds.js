@@ -23,7 +23,7 @@ export const soundsPanel = (box, field, dropping, { store, info, tools, filling,
   };
   const input = h("input", { type: "file", multiple: true, accept: "audio/*,.wav,.flac,.ogg,.mp3,.aif,.aiff", hidden: true, "aria-label": "Sound files" });
   input.addEventListener("change", () => {
-    add(input.files);
+    add([...input.files]); // a copy: the list empties with the input
     input.value = "";
   });
   const list = h("ul.sounds");
