@@ -14,13 +14,6 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     # numba's cache is not safe while several processes write it first: one of them may die of a segmentation fault
     os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).resolve().parents[1] / ".pytest_cache" / f"numba-{worker}")
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the programs that tests start: several run side by side
-
-_WAVES = ("test_autoregressive", "test_samplernn", "test_vlae", "test_wavenet", "test_samplernn_net", "test_waves")
-_WAVES += ("test_lossy", "test_sequences", "test_vocoder", "test_priming", "test_waveform")
-_TOGETHER = dict.fromkeys(_WAVES, "waves") | dict.fromkeys(("test_restyle_waves", "test_rescoring"), "rescoring")
-"""Files that compile the same loops, and so run in one process."""
-
 _ROOMS = [
     "core",
     "signal",
@@ -43,12 +36,6 @@ from matplotlib.figure import Figure  # noqa: E402
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # as in what a shell starts in the background; programs that tests interrupt would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests share what they make, so with ``--dist loadgroup`` one process runs them all."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_TOGETHER.get(item.path.stem, item.path.stem)))
 
 
 _draw = Figure.savefig

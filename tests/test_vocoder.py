@@ -238,7 +238,7 @@ def test_pitch_is_that_of_the_tone():
     assert local.listen(torch.zeros(1, 10)).shape == (2, 1)
 
 
-def test_configurations_that_say_nothing_are_refused(folder, runs):
+def test_configurations_that_say_nothing_are_refused(folder, runs, mel_run):
     alone = open_source(str(folder / "00.wav"))
 
     def asked(*sets, recipe="vocoder"):
@@ -254,7 +254,7 @@ def test_configurations_that_say_nothing_are_refused(folder, runs):
         asked("local=[{kind: log_mel, sample_rate: 44100}]")
     with pytest.raises(DataError, match=r"no training sound has labels with times"):
         survey_timelines(alone, undivided(alone), TimedConfig())
-    config = read_config(runs / "mel")
+    config = read_config(mel_run[0])
     other = config.model_copy(update={"model": AutoencoderConfig()})
     with pytest.raises(ConfigError, match="a model 'autoencoder' hears no series"):
         hearing_of(other)
@@ -279,7 +279,7 @@ def test_another_runs_latents_are_heard(monkeypatch):
     assert copy.copy(local).mel is None
 
 
-def test_a_model_is_told_of_words(folder, runs, tmp_path):
+def test_a_model_is_told_of_words(folder, runs, tmp_path, mel_run):
     """Tones whose text says how high they are; the run keeps the words, and another word needs the file."""
     source = tmp_path / "told"
     source.mkdir()
@@ -319,6 +319,6 @@ def test_a_model_is_told_of_words(folder, runs, tmp_path):
     making = Making(device="cpu", labels={"text": "shrill"})
     sample(run, tmp_path / "o", making, count=1, seconds=0.1, drawing=Drawing(words=tmp_path / "moved.txt"))
     with pytest.raises(UsageError, match="label 'text' is not known"):
-        sample(runs / "mel", tmp_path / "o2", making, count=1, seconds=0.1)
+        sample(mel_run[0], tmp_path / "o2", making, count=1, seconds=0.1)
     with pytest.raises(UsageError, match="is told of no words; leave --words out"):
-        sample(runs / "mel", tmp_path / "o3", Making(device="cpu"), drawing=Drawing(words=glove))
+        sample(mel_run[0], tmp_path / "o3", Making(device="cpu"), drawing=Drawing(words=glove))

@@ -2,7 +2,7 @@
 
 const MOST_AHEAD = 0.5; // s
 const LEAST_AHEAD = 0.04;
-const NEAR = 0.01; // s left in the ring: nearly an underrun
+const NEAR = 0.006; // s left in the ring: nearly an underrun
 const PATIENCE = 4000; // ms without an underrun, or nearly one, before less is held
 const MOST_PATIENCE = 60_000;
 
