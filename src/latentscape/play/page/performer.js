@@ -2,6 +2,7 @@
 
 const MOST_AHEAD = 0.5; // s
 const LEAST_AHEAD = 0.04;
+const FIRST_AHEAD = 0.06; // while everything is warming up
 const NEAR = 0.006; // s left in the ring: nearly an underrun
 const PATIENCE = 4000; // ms without an underrun, or nearly one, before less is held
 const MOST_PATIENCE = 60_000;
@@ -10,7 +11,7 @@ export class Performer {
   constructor(store, link, audio, info) {
     Object.assign(this, { store, link, audio, info });
     this.running = false;
-    this.ahead = LEAST_AHEAD;
+    this.ahead = FIRST_AHEAD;
     this.fixed = null; // s that the player asks for, instead of growing as needed
     this.underruns = 0;
     this.patience = PATIENCE;

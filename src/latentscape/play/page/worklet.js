@@ -21,7 +21,7 @@ class Ring extends AudioWorkletProcessor {
     this.last = new Float32Array(channels);
     this.every = Math.max(1, Math.ceil((CREDIT * sampleRate) / 128));
     this.running = false;
-    this.ahead = 0.04;
+    this.ahead = 0.06;
     this.underruns = 0;
     this.blocks = 0;
     this.peak = 0;
