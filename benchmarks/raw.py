@@ -118,6 +118,13 @@ def trained(out: Path, source: str, recipe: str, minutes: float, sets: tuple[str
 def quiet(_line: str) -> None: ...
 
 
+def loaded(run: Path) -> tuple[Instrument, int]:
+    """Return a run of sound and its rate, Hz."""
+    instrument = Instrument.load(run)
+    assert instrument.representation is not None, f"{run} is of images"
+    return instrument, instrument.representation.sample_rate
+
+
 def level(wave: Tensor) -> float:
     return 10 * math.log10(max(float(wave.double().square().mean()), 1e-12))
 
@@ -140,9 +147,8 @@ def sounds_of(run: Path, seconds: float, most: int, part: str | None = None) -> 
 
 
 def journal(run: Path) -> dict[str, float]:
-    instrument = Instrument.load(run)
+    instrument, rate = loaded(run)
     facts = load_object(run / "verdict.json")["figures"]["numbers"]
-    rate = instrument.representation.sample_rate  # type: ignore[union-attr]
     noise, muted, distance = [], [], []
     for given in sounds_of(run, max(4.0, instrument.window.length / rate), HEARD):
         made = instrument.reconstruct(given)
@@ -157,8 +163,7 @@ def journal(run: Path) -> dict[str, float]:
 
 
 def walks(run: Path) -> dict[str, dict[str, float]]:
-    instrument = Instrument.load(run)
-    rate = instrument.representation.sample_rate  # type: ignore[union-attr]
+    instrument, rate = loaded(run)
     windows = sounds_of(run, instrument.window.length / rate, 200, "train")
     found = [describe(wave, rate) for wave in windows]
     corpus = [window for window in found if window is not None]
@@ -180,8 +185,7 @@ def decoded(instrument: Instrument, z: Tensor, rate: int) -> list[Window | None]
 
 
 def refined(run: Path) -> dict[str, dict[str, float]]:
-    instrument = Instrument.load(run)
-    rate = instrument.representation.sample_rate  # type: ignore[union-attr]
+    instrument, rate = loaded(run)
     seconds = max(4.0, instrument.window.length / rate)
     given = sounds_of(run, seconds, HEARD)[0]
     common = usual(sounds_of(run, seconds, 100, "train"), rate)
@@ -195,8 +199,7 @@ def refined(run: Path) -> dict[str, dict[str, float]]:
 
 
 def seams(run: Path, picture: Path) -> dict[str, dict[str, float]]:
-    instrument = Instrument.load(run)
-    rate = instrument.representation.sample_rate  # type: ignore[union-attr]
+    instrument, rate = loaded(run)
     generator = torch.Generator().manual_seed(0)
     chart = instrument.chart
     z = chart.mean + torch.randn(JOINED, instrument.dim, generator=generator) * chart.deviation
