@@ -25,7 +25,7 @@ from playwright.sync_api import Page, sync_playwright
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required", "--disable-quic")
 LISTEN = """() => {
-  const kept = { events: [], sent: [], at: [], blocks: [], waves: 0, ahead: [] };
+  const kept = { events: [], sent: [], at: [], blocks: [], skipped: [], waves: 0, ahead: [] };
   const { link, audio, performer } = latentscape;
   let newest = 0;
   const stage = document.querySelector("#stage");
@@ -36,7 +36,10 @@ LISTEN = """() => {
     newest = 0;
   });
   link.addEventListener("at", ({ detail }) => kept.at.push([detail.seq, detail.sample]));
-  audio.capture(({ blocks }) => kept.blocks.push(...blocks));
+  audio.capture(({ blocks, skipped }) => {
+    kept.blocks.push(...blocks);
+    kept.skipped.push(...skipped);
+  });
   setInterval(() => kept.ahead.push(performer.ahead), 500);
   window.kept = kept;
 }"""
@@ -108,6 +111,7 @@ def turn(run: Path, seconds: float, chromium: str, seed: int) -> dict[str, Any]:
     return {
         "underruns_at_s": empty,
         "underruns": report["underruns"],
+        "late": len(kept["skipped"]),
         "played_s": round(report["played"] / rate, 1),
         "events": len(kept["sent"]),
         "measured": len(delays),
@@ -127,6 +131,8 @@ def delays_of(kept: dict[str, list]) -> np.ndarray:
     delays = []
     for seq, sample in kept["at"]:
         if seq in asked:
+            # where a replacement came too late, the first sample that could be replaced is what is heard of it
+            sample = next((begin for first, begin in kept["skipped"] if first <= sample < begin), sample)
             block = np.searchsorted(firsts, sample, side="right") - 1
             if sample < firsts[-1]:
                 delays.append(times[block] - asked.pop(seq))
@@ -139,11 +145,12 @@ def rendering(run: Path) -> float:
 
     from latentscape.instrument.instrument import Instrument
     from latentscape.play.engine import Player
+    from latentscape.play.sounding import Sounding
 
     torch.set_num_threads(1)
     player = Player(Instrument.load(run, "cpu"), 256)
     player.load.worked = lambda work, sound: None  # type: ignore[method-assign]
-    player.submit(Player.play)
+    player.submit(Sounding.play)
     for _ in range(50):
         player.render()
     blocks = round(10 * player.rate / 256)

@@ -7,12 +7,13 @@ from small_run import DIM, HOP, RATE, make_instrument
 
 from latentscape.geometry.paths import Circle, Line
 from latentscape.instrument.voice import Voice
-from latentscape.play import engine, limiter
+from latentscape.play import engine, limiter, sounding
 from latentscape.play.engine import Player
 from latentscape.play.limiter import CEILING
 from latentscape.play.limits import REPORTS, Bucket
+from latentscape.play.sounding import Sounding
 
-FADE = round(engine.FADE_SECONDS * RATE)
+FADE = round(sounding.FADE_SECONDS * RATE)
 
 
 def heard(player, blocks):
@@ -24,7 +25,7 @@ def playing(instrument, block=HOP, **options):
     player = Player(instrument, block, **options)
     player.load.worked = lambda work, sound: None  # a busy machine changes nothing here
     player._reports = Bucket(REPORTS, lambda: 0.0)
-    player.submit(Player.play)
+    player.submit(Sounding.play)
     return player
 
 
@@ -67,23 +68,23 @@ def test_nothing_clicks(instrument):
     player.submit(lambda p: p.go(torch.tensor([3.0, -2.0, 1.0, 0.5])))
     jumped, _ = heard(player, 100)
     assert np.abs(np.diff(jumped[:, 0])).max() < 3 * np.abs(np.diff(steady[:, 0])).max() + 0.05
-    assert player.motion.next().tolist() == [3.0, -2.0, 1.0, 0.5]
+    assert player.sounding.motion.next().tolist() == [3.0, -2.0, 1.0, 0.5]
 
 
 def test_play_stop_play(instrument):
     player = Player(instrument, HOP)
     assert player.render() is None
     assert not player.wakes
-    player.submit(Player.play)
+    player.submit(Sounding.play)
     assert player.wakes
     first, _ = heard(player, 20)
     assert np.abs(first).max() > 1e-4
-    player.submit(Player.stop)
+    player.submit(Sounding.stop)
     last = player.render()
     assert np.abs(last.wave[:FADE]).max() > 0
     assert not last.wave[FADE:].any()
     assert player.render() is None
-    player.submit(Player.play)
+    player.submit(Sounding.play)
     again = player.render()
     assert again.first == last.first + HOP
     assert again.wave.any()  # from the first block on: a new voice is primed
@@ -98,7 +99,7 @@ def test_keys_gate_and_tell_the_pitch(instrument, stage):
     assert not heard(player, 5)[0].any()
     player.submit(lambda p: p.note(59, 1.0, pitch))
     assert heard(player, 1)[0].any()
-    assert player.labels == {"midi": "60"}
+    assert player.sounding.labels == {"midi": "60"}
     loud = np.abs(heard(player, 40)[0]).max()
     player.submit(lambda p: p.note(71, 0.5, pitch))
     assert heard(player, 40)[0].any()
@@ -122,10 +123,10 @@ def test_labels_change_the_sound_and_silence_makes_no_voice(instrument, monkeypa
     assert np.abs(a - b).max() > 1e-4
     players[1].submit(lambda p: p.tell({"midi": None}))
     heard(players[1], 1)
-    assert players[1].labels == {}
+    assert players[1].sounding.labels == {}
     players[0].submit(lambda p: p.set_keys(True))
     heard(players[0], 40)
-    monkeypatch.setattr(engine, "Voice", None)
+    monkeypatch.setattr(sounding, "Voice", None)
     assert not heard(players[0], 5)[0].any()
 
 
@@ -140,7 +141,7 @@ def test_levels_and_offsets(instrument):
         step = torch.full((DIM,), offset)
         players[0].submit(lambda p, name=name, step=step: p.shift(name, step))
         heard(players[0], 10)
-    report = players[0]._report(0, players[0].motion.next())
+    report = players[0].sounding._report(0, players[0].sounding.motion.next())
     torch.testing.assert_close(report.code - report.base, torch.full((DIM,), 2.5))
     torch.testing.assert_close(report.base, instrument.centre)
 
@@ -203,9 +204,9 @@ def test_too_many_orders(instrument, monkeypatch):
     monkeypatch.setattr(engine, "MOST_ORDERS", 3)
     player = Player(instrument)
     for _ in range(3):
-        player.submit(Player.play)
+        player.submit(Sounding.play)
     with pytest.raises(engine.UsageError, match="slow down"):
-        player.submit(Player.play)
+        player.submit(Sounding.play)
 
 
 def test_a_model_without_pitch_is_only_gated():

@@ -448,3 +448,115 @@ def test_the_page_asks_for_nothing_from_elsewhere():
         assert not re.search(r"(?:src|href|url|import|from)\W{1,3}https?:", text), name
         if name.endswith(".html"):
             assert not re.search(r"<script(?![^>]*\bsrc=)|\son\w+=|\sstyle=", text), name
+
+
+RING = """async () => {
+  Object.assign(globalThis, {
+    AudioWorkletProcessor: class { constructor() { this.port = { postMessage() {} }; } },
+    registerProcessor: (name, kind) => { window.Ring = kind; },
+    sampleRate: 8000, currentTime: 0,
+  });
+  await import(new URL("static/worklet.js", location.href));
+  window.frame = (first, values) => {
+    const buffer = new ArrayBuffer(16 + 4 * values.length);
+    const head = new DataView(buffer);
+    head.setUint32(0, 0x4c53434e, true);
+    head.setUint32(4, values.length, true);
+    head.setFloat64(8, first, true);
+    new Float32Array(buffer, 16).set(values);
+    return buffer;
+  };
+  window.steady = (value, count = 256) => new Array(count).fill(value);
+  window.started = () => {
+    const ring = new Ring({ processorOptions: { channels: 1 } });
+    ring.obey({ running: true, ahead: 0.1 });
+    return ring;
+  };
+  window.played = (ring) => {
+    const out = [new Float32Array(128)];
+    ring.process([], [out]);
+    return Array.from(out[0]);
+  };
+}"""
+
+
+def test_the_ring_replaces_what_was_taken_back(view):
+    view.evaluate(RING)
+    heard = view.evaluate(
+        """() => {
+          const ring = started();
+          for (let k = 0; k < 4; k++) ring.take(frame(256 * k, steady(0.5)));
+          const first = [...played(ring), ...played(ring)];
+          ring.take(frame(512, steady(-0.5))); // in time: from there on, at once
+          const kept = ring.write;
+          const rest = [...played(ring), ...played(ring), ...played(ring), ...played(ring)];
+          return { first, rest, kept, late: ring.late, underruns: ring.underruns, next: ring.next };
+        }"""
+    )
+    assert heard["first"][64:] == [0.5] * 192  # after its first fade
+    assert heard["rest"] == [0.5] * 256 + [-0.5] * 256
+    # until the frames that follow have come, what they will replace can still be played
+    assert (heard["kept"], heard["next"], heard["late"], heard["underruns"]) == (1024, 768, 0, 0)
+
+
+def test_the_ring_joins_what_came_too_late_by_a_fade(view):
+    view.evaluate(RING)
+    heard = view.evaluate(
+        """() => {
+          const ring = started();
+          for (let k = 0; k < 4; k++) ring.take(frame(256 * k, steady(0.5)));
+          for (let k = 0; k < 3; k++) played(ring); // up to 384
+          ring.take(frame(0, steady(-0.5))); // all of it has been heard
+          const late = ring.late;
+          ring.take(frame(256, steady(-0.5))); // half of it
+          ring.take(frame(512, steady(-0.5)));
+          return { wave: [...played(ring), ...played(ring)], late, again: ring.late };
+        }"""
+    )
+    wave = np.array(heard["wave"])
+    np.testing.assert_allclose(wave[:64], 0.5 - np.arange(64) / 64, atol=1e-6)
+    assert (wave[64:] == -0.5).all()
+    assert (heard["late"], heard["again"]) == (1, 1)
+
+
+def test_the_ring_ends_where_a_stop_was_told(view):
+    view.evaluate(RING)
+    wave = view.evaluate(
+        """() => {
+          const ring = started();
+          for (let k = 0; k < 4; k++) ring.take(frame(256 * k, steady(0.5)));
+          played(ring);
+          ring.obey({ running: false });
+          ring.take(frame(256, [...steady(0.25, 128), ...steady(0, 128)]));
+          return [...played(ring), ...played(ring), ...played(ring), ...played(ring)];
+        }"""
+    )
+    assert wave[:128] == [0.5] * 128
+    assert wave[128:256] == [0.25] * 128
+    assert wave[256:] == [0.0] * 256
+
+
+def test_what_was_taken_back_is_not_where_the_sound_is(view):
+    samples = view.evaluate(
+        """() => {
+          const { live, link } = latentscape;
+          const tell = (sample) => link.dispatchEvent(new CustomEvent("at", { detail: { sample, seq: null, places: {} } }));
+          for (const sample of [100, 200, 300, 400, 250, 300]) tell(sample);
+          return live.reports.map(({ sample }) => sample);
+        }"""
+    )
+    assert samples == [100, 200, 250, 300]
+
+
+def test_the_ring_goes_on_after_a_gap(view):
+    view.evaluate(RING)
+    found = view.evaluate(
+        """() => {
+          const ring = started();
+          ring.take(frame(0, steady(0.5)));
+          ring.take(frame(512, steady(0.25, 1024)));
+          return { read: ring.read, wave: played(ring) };
+        }"""
+    )
+    assert found["read"] == 512
+    assert found["wave"][64:] == [0.25] * 64

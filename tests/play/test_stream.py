@@ -14,8 +14,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from latentscape.geometry.paths import Circle
-from latentscape.play import limits, load
-from latentscape.play.session import MAGIC, TRUST_SECONDS
+from latentscape.play import ear, limits, load, session
+from latentscape.play.ear import TRUST_SECONDS
+from latentscape.play.session import MAGIC
 
 CIRCLE = Circle(centre=[0.0] * DIM, axes=[0, 1], radius=1.0)
 
@@ -25,7 +26,7 @@ class Listener:
 
     def __init__(self, port, block=256, **options):
         self.socket = connect(f"ws://127.0.0.1:{port}/play", max_size=None, compression=None, **options)
-        self.waves, self.told, self.got = [], [], 0
+        self.waves, self.told, self.got, self.replaced = [], [], 0, 0
         self.say(type="hello", block=block)
         self.ready = self.hear("ready")
 
@@ -39,7 +40,12 @@ class Listener:
             self.told.append(json.loads(message))
             return self.told[-1]["type"]
         magic, count, first = struct.unpack("<IId", message[:16])
-        assert (magic, first) == (MAGIC, self.got)
+        assert magic == MAGIC
+        assert first <= self.got
+        while self.got > first:  # taken back, what follows is in its place
+            self.got -= len(self.waves.pop())
+            self.replaced += 1
+        assert first == self.got
         wave = np.frombuffer(message[16:], "<f4").reshape(count, -1)
         self.waves.append(wave)
         self.got += count
@@ -103,6 +109,58 @@ def test_a_message_is_obeyed_at_the_next_block_and_little_is_ready(port):
             page.listen(page.got + 500)
         assert sorted(waits)[4] <= 0.03 * RATE + 3 * 64  # what was on its way already, and one block
         assert spots == sorted(spots)
+
+
+@pytest.mark.usefixtures("_easy")
+def test_a_message_replaces_what_lies_ready(port):
+    """The listener keeps half a second ready and hears in real time; a gesture comes long before the end of it."""
+    with Listener(port, block=64) as page:
+        page.say(type="ahead", seconds=0.5)
+        page.say(type="play")
+        while page.got < 0.4 * RATE:
+            page.take(credit=False)
+        begun = time.monotonic()
+
+        def hear_until(done):
+            while not done():
+                page.say(type="played", samples=min(page.got, round((time.monotonic() - begun) * RATE)))
+                with contextlib.suppress(TimeoutError):
+                    for _ in range(8):
+                        page.take(0.01, credit=False)
+
+        def pause(seconds):
+            end = time.monotonic() + seconds
+            hear_until(lambda: time.monotonic() > end)
+
+        pause(0.3)
+        beyond = []
+        for seq in range(1, 7):
+            pause(0.09)
+            sent = time.monotonic()
+            page.say(type="place", at=[0.1 * seq, 0.0], seq=seq)
+            hear_until(lambda seq=seq: any(told.get("seq") == seq for told in page.told))
+            at = next(told for told in page.told if told.get("seq") == seq)
+            beyond.append(at["sample"] - (sent - begun) * RATE)
+        assert page.replaced >= 3
+        assert min(beyond) > 0  # never what has been heard
+        assert sorted(beyond)[2] < 0.2 * RATE
+
+
+@pytest.mark.usefixtures("_easy")
+def test_a_replacement_does_not_wait_for_a_block_to_be_due(port, monkeypatch):
+    for module in (ear, session):
+        monkeypatch.setattr(module, "TRUST_SECONDS", 0.02)  # without credit, nothing is due any more
+    with Listener(port, block=64) as page:
+        page.say(type="ahead", seconds=0.5)
+        page.say(type="play")
+        page.listen(RATE)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                page.take(0.06, credit=False)
+        page.say(type="place", at=[0.5, 0.0], seq=7)
+        while page.take(credit=False) != "at" or page.told[-1]["seq"] != 7:
+            pass
+        assert page.replaced > 0
 
 
 def test_credit_bounds_what_is_sent(port):

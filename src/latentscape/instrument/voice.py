@@ -12,6 +12,7 @@ loud bins to quieter ones turn a last bit into another order. ``Instrument.rende
 The samples that have come out before point k is pushed are those that do not depend on it; the next one may.
 """
 
+import copy
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -82,6 +83,12 @@ class Voice:
         wave = torch.cat(waves, -1)
         self.samples += wave.shape[-1]
         return wave
+
+    def copy(self) -> "Voice":
+        """Return one that goes on from here by itself: equal points give equal sound, bit for bit."""
+        twin = copy.copy(self)
+        twin._joiner = copy.copy(self._joiner)  # all that it holds is replaced, never written to
+        return twin
 
     def flush(self) -> Float[Tensor, "c n"]:
         """Return what is left after the last point; the voice is over then."""

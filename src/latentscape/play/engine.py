@@ -1,57 +1,29 @@
-r"""One live player: orders go in at any time, blocks of sound come out, obeyed from the next block on.
+"""One live player: orders go in at any time, blocks of sound come out.
 
-Letters: c channels, d latent width, n samples a block.
+What has been rendered but not yet heard is not settled: an order takes effect from the first block that can still
+replace one, not behind everything that lies ready. For this the player remembers the sound's state at the begin of
+every block and what was ordered then; it goes back to that moment and renders from there again, which gives, up to the
+order, the same sound bit for bit. So a listener may keep much ready against a machine that stalls, and yet hears a
+gesture at once. (Network games hide delay in the same way and call it rollback.)
 
-Only the thread that renders touches the state; orders wait in a queue until the next block begins. The voice's phase
-goes on over every order. From silence a new voice begins, primed, so that its sound comes with the first sample. Far
-from the corpus a model may be louder than full scale: a limiter (:mod:`.limiter`) holds it at -1 dBFS.
+Only the thread that renders touches the state; orders wait in a queue until then.
 """
 
-import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from latentscape.core.errors import LatentscapeError, UsageError
-from latentscape.geometry.path import Path
 from latentscape.instrument.instrument import Instrument
-from latentscape.instrument.voice import Voice
-from latentscape.play.envelope import Ramp
-from latentscape.play.limiter import Limiter
 from latentscape.play.limits import REPORTS, Bucket
 from latentscape.play.load import LEAD, Load
-from latentscape.play.motion import GLIDE, Loop, Motion
+from latentscape.play.sounding import Order, Report, Sounding
 
-FADE_SECONDS = 0.005
-RELEASE_SECONDS = 0.08
-LEVEL_SECONDS = 0.02
-LOUDEST = 1e3
-"""The greatest sample that goes on to the limiter, whatever a far point decodes to (full scale is 1)."""
 MOST_ORDERS = 4096
-Order = Callable[["Player"], None]
-
-
-@dataclass(frozen=True)
-class Report:
-    """Where the sound is.
-
-    Attributes:
-        sample: the first whose sound depends on the point.
-        code: the point, ``[d]``.
-        base: the point without the offsets along axes, ``[d]``.
-        share: where on its path it is, 0 to 1.
-        seq: of the last order obeyed.
-    """
-
-    sample: int
-    code: Tensor
-    base: Tensor
-    share: float | None
-    seq: int | None
+MOMENTS = 64
+"""Blocks that can be gone back at most."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +31,8 @@ class Block:
     """What one rendering gives.
 
     Attributes:
-        first: number of the first sample since the player began.
+        first: number of the first sample since the player began; where it is less than what was given before, all from
+            there on is replaced.
         wave: ``[n, c]`` float32.
         report: where the sound is, at most so often (see :data:`latentscape.play.limits.REPORTS`).
         errors: orders that could not be obeyed.
@@ -71,47 +44,47 @@ class Block:
     errors: tuple[str, ...]
 
 
+Numbered = tuple[Order, int | None]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The begin of a block: the sound as it was, and the orders that were then obeyed."""
+
+    sounding: Sounding
+    orders: tuple[Numbered, ...]
+
+
 class Player:
-    """A listener's sound.
+    """A listener's sound, from orders to blocks.
 
     Args:
         instrument: what is played.
         block: samples a block.
         labels: told to the model at the start.
+
+    Attributes:
+        sounding: the sound as it goes on after the last block.
+        ahead: s of sound that the listener wants ready.
     """
 
     def __init__(self, instrument: Instrument, block: int = 256, labels: Mapping[str, str] = {}) -> None:
-        voice = Voice(instrument, labels)
-        assert instrument.representation is not None  # a voice has seen to that
-        self.instrument, self.block = instrument, block
-        self.rate, self.channels = instrument.representation.sample_rate, instrument.representation.channels
-        self.hop = voice.hop
-        self.motion = Motion(instrument.centre.float().clone(), self.hop / self.rate)
+        self.sounding = Sounding(instrument, labels)
+        self.rate, self.channels = self.sounding.rate, self.sounding.channels
+        self.block = block
         self.load = Load()
-        self.first = 0
         self.ahead = 0.05
-        self.playing = False
-        self.labels: dict[str, str] = dict(labels)
-        self.keys = False
-        self._offsets: dict[str, Tensor] = {}
-        self._notes: dict[int, float] = {}
-        self._fade, self._gate, self._level = Ramp(0.0), Ramp(1.0), Ramp(1.0)
-        self._limiter = Limiter(self.rate)
-        self._voice: Voice | None = None
-        self._told = False
-        self._buffer: list[np.ndarray] = []
-        self._held = 0
-        self._skipped = 0
-        self._orders: deque[tuple[Order, int | None]] = deque()
-        self._seq: int | None = None
+        self._orders: deque[Numbered] = deque()
+        self._past: deque[Moment] = deque(maxlen=MOMENTS)
+        self._late = False
+        self._starved = False
         self._reported: int | None = None
         self._reports = Bucket(REPORTS)
-        self._newest: Report | None = None
 
     # ---------------------------------------------------------------------------------------- from any thread
 
     def submit(self, order: Order, seq: int | None = None) -> None:
-        """Let an order be obeyed before the next block.
+        """Let an order be obeyed by the next block that is rendered.
 
         Raises:
             UsageError: too many wait already.
@@ -119,6 +92,15 @@ class Player:
         if len(self._orders) >= MOST_ORDERS:
             raise UsageError("too many orders wait; slow down")
         self._orders.append((order, seq))
+
+    def starved(self) -> None:
+        """Tell that the listener ran out of sound."""
+        self._starved = True
+
+    @property
+    def playing(self) -> bool:
+        """Whether there is sound to make."""
+        return self.sounding.playing
 
     @property
     def wakes(self) -> bool:
@@ -130,157 +112,63 @@ class Player:
         """Samples to keep ready beyond what has been heard."""
         return round(max(self.ahead, LEAD if self.load.level == 2 else 0.0) * self.rate)
 
-    # ------------------------------------------------------------------------------- orders, while a block begins
+    # ------------------------------------------------------------- from the thread that renders, or while none does
 
-    def go(self, code: Tensor, glide: float = GLIDE) -> None:
-        """Go to a point ``[d]``."""
-        self.motion.go(code, glide)
+    def outdated(self, free: int) -> bool:
+        """Whether an order could be heard sooner than it is, or would be: by replacing sound from ``free`` on.
 
-    def travel(self, path: Path, seconds: float, loop: Loop, glide: float = GLIDE) -> None:
-        """Travel a path."""
-        self.motion.travel(path, seconds, loop, glide)
-
-    def shift(self, name: str, offset: Tensor, glide: float = GLIDE) -> None:
-        """Add an offset ``[d]`` to whatever plays, in place of the one of that name."""
-        self._offsets[name] = offset
-        self.motion.shift(torch.stack(list(self._offsets.values())).sum(0), glide)
-
-    def tell(self, labels: Mapping[str, str | None]) -> None:
-        """Change what the model is told; ``None`` is unknown.
-
-        Raises:
-            UsageError: a label or a value is not known.
+        Where the engine has no time to spare (any level but 0) nothing is rendered twice.
         """
-        told = {name: value for name, value in {**self.labels, **labels}.items() if value is not None}
-        self.instrument.context(told, 1)
-        self.labels, self._told = told, True
+        while self._past and self._past[0].sounding.first < free:
+            self._past.popleft()
+        self._late = self._late and bool(self._past)
+        return bool(self._past) and self.load.level == 0 and (self._late or bool(self._orders))
 
-    def play(self) -> None:
-        """Begin to sound."""
-        self.playing = True
-        self._fade.to(1.0, FADE_SECONDS * self.rate)
+    def render(self, free: int | None = None) -> Block | None:
+        """Obey what waits and return the next block; ``None`` where nothing plays.
 
-    def stop(self) -> None:
-        """Fade out, then rest."""
-        self._fade.to(0.0, FADE_SECONDS * self.rate)
-
-    def set_level(self, gain: float) -> None:
-        """Change the loudness."""
-        self._level.to(gain, LEVEL_SECONDS * self.rate)
-
-    def set_keys(self, keys: bool) -> None:
-        """Sound only while a note is held, or always."""
-        self.keys = keys
-        self._open()
-
-    def note(self, midi: int, velocity: float | None, pitch: Callable[[int], Mapping[str, str]]) -> None:
-        """Press a key (``velocity`` 0 to 1) or let it go (``None``); the last held sounds, told as ``pitch`` says."""
-        before = self._last_note()
-        self._notes.pop(midi, None)
-        if velocity is not None:
-            self._notes[midi] = velocity
-        held = self._last_note()
-        if held is not None and held != before:
-            self.tell(pitch(held))
-        self._open()
-
-    def _last_note(self) -> int | None:
-        return next(reversed(self._notes), None)
-
-    def _open(self) -> None:
-        """Let the gate follow the keys."""
-        held = self._last_note()
-        goal = 1.0 if not self.keys else 0.0 if held is None else self._notes[held]
-        self._gate.to(goal, (FADE_SECONDS if goal > 0 else RELEASE_SECONDS) * self.rate)
-
-    # ------------------------------------------------------------------------------------------------- rendering
-
-    def render(self) -> Block | None:
-        """Obey what waits and return the next block; ``None`` where nothing plays."""
-        errors = self._obey()
+        Args:
+            free: number of the first sample that may be replaced; where an order would be heard sooner by it, the block
+                is the first one from there on, and those after it follow. ``None``: go on after the last one.
+        """
+        if free is not None and self.outdated(free):
+            self._go_back()
+        if self._starved:
+            self._starved = False
+            self.load.starved()
+        orders = tuple(self._orders.popleft() for _ in range(len(self._orders)))
+        self._late = self._late or bool(orders and self._past)
+        moment = Moment(self.sounding.copy(), orders)
+        errors = self._obey(orders)
         if not self.playing:
+            self._past.clear()
             return None
-        first, n = self.first, self.block
-        self._newest = None
-        silent = self._fade.silent or self._gate.silent
-        if silent:
-            self._rest(n)
-            wave = np.zeros((n, self.channels), np.float32)
-        else:
-            while self._held < n:
-                errors += self._advance()
-            wave = self._take(n)
-        for ramp in (self._fade, self._gate, self._level):
-            gain = ramp.take(n)
-            wave = wave * (gain if isinstance(gain, float) else gain[:, None])
-        wave = self._limiter.limit(wave)
-        self.first += n
-        if self._fade.silent:
-            self.playing = False
-            self._drop()
-        return Block(first, np.ascontiguousarray(wave, np.float32), self._due(), tuple(errors))
+        self._past.append(moment)
+        first = self.sounding.first
+        wave, newest, wrong = self.sounding.block(self.block, self.load)
+        return Block(first, wave, self._due(newest), (*errors, *wrong))
 
-    def _obey(self) -> list[str]:
+    def _go_back(self) -> None:
+        """Return to the first moment that is left, with all that was ordered since waiting again."""
+        self._orders.extendleft(reversed([order for moment in self._past for order in moment.orders]))
+        end, self.sounding = self.sounding.first, self._past[0].sounding
+        self.load.repeats((end - self.sounding.first) / self.rate)
+        self._past.clear()
+        self._late = False
+
+    def _obey(self, orders: tuple[Numbered, ...]) -> list[str]:
         errors = []
-        while self._orders:
-            order, seq = self._orders.popleft()
+        for order, seq in orders:
             try:
-                order(self)
+                order(self.sounding)
             except LatentscapeError as error:
                 errors.append(str(error))
             if seq is not None:
-                self._seq = seq
+                self.sounding.seq = seq
         return errors
 
-    def _advance(self) -> list[str]:
-        """Push the next points into the voice."""
-        every = self.load.every
-        sample = self.first + self._held
-        begun = time.perf_counter()
-        labels = self.labels if self._told else None
-        if self._voice is None:
-            self.motion.settle()
-            self._voice, labels = Voice(self.instrument, self.labels), None
-        self._told = False
-        points = torch.stack([self.motion.next() for _ in range(every)])
-        wave = self._voice.push(points, labels, every=every)
-        errors = []
-        if not bool(torch.isfinite(wave).all()):
-            wave, self._voice = torch.zeros_like(wave), None
-            errors.append("the sound of that point is not finite; it is left out")
-        self._hold(wave)
-        self.load.worked(time.perf_counter() - begun, every * self.motion.step_seconds)
-        self._newest = self._report(sample, points[-1])
-        return errors
-
-    def _rest(self, n: int) -> None:
-        """Let time pass without a sound."""
-        self._drop()
-        self._skipped += n
-        while self._skipped >= self.hop:
-            self._skipped -= self.hop
-            self._newest = self._report(self.first, self.motion.next())
-
-    def _report(self, sample: int, code: Tensor) -> Report:
-        return Report(sample, code, code - self.motion.offset, self.motion.share, self._seq)
-
-    def _drop(self) -> None:
-        self._voice, self._buffer, self._held = None, [], 0
-
-    def _hold(self, wave: Tensor) -> None:
-        if wave.shape[-1]:
-            self._buffer.append(wave.clamp(-LOUDEST, LOUDEST).T.numpy())
-            self._held += wave.shape[-1]
-
-    def _take(self, n: int) -> np.ndarray:
-        joined = self._buffer[0] if len(self._buffer) == 1 else np.concatenate(self._buffer)
-        self._held -= n
-        self._buffer = [joined[n:]] if self._held else []
-        return joined[:n]
-
-    def _due(self) -> Report | None:
+    def _due(self, report: Report | None) -> Report | None:
         """Return the newest report if it may go out; one that tells of an order obeyed goes first."""
-        report = self._newest
         if report is None:
             return None
         told = report.seq != self._reported

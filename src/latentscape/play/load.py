@@ -30,14 +30,24 @@ class Load:
         self.level = 0
         self.load = 0.0
         self._since, self._calm, self._patience = 0.0, 0.0, PATIENCE_SECONDS
+        self._repeated, self._work = 0.0, 0.0
 
     @property
     def every(self) -> int:
         """Every so many points one is decoded."""
         return 1 if self.level == 0 else 2
 
+    def repeats(self, sound: float) -> None:
+        """Tell that the next so many seconds of sound were made before: their work comes on top."""
+        self._repeated += sound
+
     def worked(self, work: float, sound: float) -> None:
         """Tell that so many seconds of work made so many seconds of sound."""
+        self._work += work
+        if self._repeated > sound / 2:
+            self._repeated -= sound
+            return
+        work, self._work = self._work, 0.0
         weight = min(1.0, sound / 0.2)
         self.load += weight * (work / sound - self.load)
         self._since += sound

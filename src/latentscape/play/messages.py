@@ -1,4 +1,4 @@
-"""What a page may say over the WebSocket, each message a record that becomes an order to the player."""
+"""What a page may say over the WebSocket, each message a record that becomes an order to the sound."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -12,9 +12,9 @@ from latentscape.core.config import Record, parse
 from latentscape.core.errors import UsageError, nearest
 from latentscape.geometry.path import Path
 from latentscape.geometry.paths import path_from_json
-from latentscape.play.engine import Order, Player
 from latentscape.play.limits import CODE, POINTS
 from latentscape.play.motion import GLIDE
+from latentscape.play.sounding import Order, Sounding
 from latentscape.play.stage import Stage
 
 MOST_DEVIATIONS = 20.0
@@ -30,7 +30,7 @@ class Message(Record):
     seq: int | None = Field(default=None, ge=0, le=2**53)
 
     def order(self, stage: Stage) -> Order:
-        """Return what the player is to do.
+        """Return what the sound is to do.
 
         Raises:
             UsageError: the message does not fit the run.
@@ -47,7 +47,7 @@ class Point(Message):
     def order(self, stage: Stage) -> Order:
         """See :class:`Message`."""
         code = stage.code(self.code)
-        return lambda player: player.go(code, self.glide)
+        return lambda sounding: sounding.go(code, self.glide)
 
 
 class Place(Message):
@@ -60,7 +60,7 @@ class Place(Message):
     def order(self, stage: Stage) -> Order:
         """See :class:`Message`."""
         code = stage.chart(self.map).lift(torch.tensor([self.at]))[0]
-        return lambda player: player.go(code, self.glide)
+        return lambda sounding: sounding.go(code, self.glide)
 
 
 class AxisValue(Message):
@@ -73,7 +73,7 @@ class AxisValue(Message):
     def order(self, stage: Stage) -> Order:
         """See :class:`Message`."""
         step = self.value * stage.axis(self.name).step
-        return lambda player: player.shift(self.name, step, self.glide)
+        return lambda sounding: sounding.shift(self.name, step, self.glide)
 
 
 class Travel(Message):
@@ -87,7 +87,7 @@ class Travel(Message):
     def order(self, stage: Stage) -> Order:
         """See :class:`Message`."""
         path = checked_path(self.path, stage)
-        return lambda player: player.travel(path, self.seconds, self.loop, self.glide)
+        return lambda sounding: sounding.travel(path, self.seconds, self.loop, self.glide)
 
 
 class Speed(Message):
@@ -97,7 +97,7 @@ class Speed(Message):
 
     def order(self, stage: Stage) -> Order:
         """See :class:`Message`."""
-        return lambda player: player.motion.set_pace(self.value)
+        return lambda sounding: sounding.motion.set_pace(self.value)
 
 
 class Hold(Message):
@@ -108,8 +108,8 @@ class Hold(Message):
     def order(self, stage: Stage) -> Order:
         """See :class:`Message`."""
 
-        def work(player: Player) -> None:
-            player.motion.hold = self.on
+        def work(sounding: Sounding) -> None:
+            sounding.motion.hold = self.on
 
         return work
 
@@ -122,7 +122,7 @@ class LabelValues(Message):
     def order(self, stage: Stage) -> Order:
         """See :class:`Message`."""
         values = stage.labels({name: None if value is None else str(value) for name, value in self.values.items()})
-        return lambda player: player.tell(values)
+        return lambda sounding: sounding.tell(values)
 
 
 class Note(Message):
@@ -135,7 +135,7 @@ class Note(Message):
     def order(self, stage: Stage) -> Order:
         """See :class:`Message`."""
         velocity = self.velocity if self.on else None
-        return lambda player: player.note(self.midi, velocity, stage.pitch)
+        return lambda sounding: sounding.note(self.midi, velocity, stage.pitch)
 
 
 class Gate(Message):
@@ -145,7 +145,7 @@ class Gate(Message):
 
     def order(self, stage: Stage) -> Order:
         """See :class:`Message`."""
-        return lambda player: player.set_keys(self.mode == "keys")
+        return lambda sounding: sounding.set_keys(self.mode == "keys")
 
 
 class Level(Message):
@@ -156,7 +156,7 @@ class Level(Message):
     def order(self, stage: Stage) -> Order:
         """See :class:`Message`."""
         gain = 10 ** (self.db / 20) if self.db > QUIETEST_DB else 0.0
-        return lambda player: player.set_level(gain)
+        return lambda sounding: sounding.set_level(gain)
 
 
 class Play(Message):
@@ -164,7 +164,7 @@ class Play(Message):
 
     def order(self, stage: Stage) -> Order:
         """See :class:`Message`."""
-        return Player.play
+        return Sounding.play
 
 
 class Stop(Message):
@@ -172,7 +172,7 @@ class Stop(Message):
 
     def order(self, stage: Stage) -> Order:
         """See :class:`Message`."""
-        return Player.stop
+        return Sounding.stop
 
 
 class Places(Record):
@@ -194,10 +194,11 @@ class Hello(Record):
 
 
 class Played(Record):
-    """Credit: what has been heard so far."""
+    """Credit: what has been heard so far, how often nothing was ready, and how often a replacement came too late."""
 
     samples: int = Field(ge=0, le=2**53)
     underruns: int = Field(default=0, ge=0, le=2**53)
+    late: int = Field(default=0, ge=0, le=2**53)
 
 
 class Ahead(Record):

@@ -8,6 +8,7 @@ last jump, n steps of a glide.
 so that a path is followed exactly once the glide to it is over, and z goes on without a jump whatever is told.
 """
 
+import copy
 import math
 from typing import Literal
 
@@ -48,6 +49,12 @@ class Journey:
     def begins_again(self) -> bool:
         """Whether the next point lies beyond an end that the one before had not passed, and the path starts anew."""
         return self.loop is True and self._count > 0 and self._turn(self._count) != self._turn(self._count - 1)
+
+    def copy(self) -> "Journey":
+        """Return one that goes on from here by itself."""
+        twin = copy.copy(self)
+        twin._points = self._points.copy()
+        return twin
 
     def set_pace(self, pace: float) -> None:
         """Go on so many times as fast from here (0 stays)."""
@@ -95,6 +102,12 @@ class Motion:
         self._journey: Journey | None = None
         self._last = start
         self._rest, self._steps, self._left, self._jumped = torch.zeros_like(start), 1, 0, False
+
+    def copy(self) -> "Motion":
+        """Return one that goes on from here by itself."""
+        twin = copy.copy(self)
+        twin._journey = None if self._journey is None else self._journey.copy()
+        return twin
 
     @property
     def share(self) -> float | None:

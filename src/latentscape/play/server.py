@@ -31,6 +31,7 @@ from latentscape.play.desk import Desk
 from latentscape.play.engine import Player
 from latentscape.play.guard import LOOPBACK, Doors, Guard
 from latentscape.play.session import Hall, Session
+from latentscape.play.sounding import Sounding
 from latentscape.play.sounds import Sounds
 from latentscape.play.stage import Stage
 
@@ -104,7 +105,7 @@ def urgent() -> None:
 def warm_up(stage: Stage) -> None:
     """Compile and load what the first block would have to wait for."""
     player = Player(stage.instrument)
-    player.submit(Player.play)
+    player.submit(Sounding.play)
     for _ in range(8):
         player.render()
 

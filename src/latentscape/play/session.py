@@ -1,9 +1,10 @@
 """One listener's WebSocket: messages become orders, blocks of sound go out as the listener's credit allows.
 
-Letters: S samples sent, P samples heard as told last, t seconds since, r sample rate.
+Letters: S samples sent, P samples heard by now at least (see :mod:`.ear`).
 
-Between two messages ``played`` the listener is taken to go on hearing, S >= P + t r, for at most a quarter of a second.
-A block is rendered when less than the lead remains, S - (P + t r) < lead. What waits to be sent is one block at most.
+A block is rendered when less than the lead remains, S - P < lead, or when an order can be heard sooner by replacing
+what was sent and not yet heard: S is less then, and what follows is sent again. What waits to be sent is one block at
+most.
 """
 
 import asyncio
@@ -19,16 +20,18 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from latentscape.core.errors import LatentscapeError, UsageError
 from latentscape.play import limits
 from latentscape.play.desk import Desk
-from latentscape.play.engine import Block, Player, Report
+from latentscape.play.ear import TRUST_SECONDS, Ear
+from latentscape.play.engine import Block, Player
 from latentscape.play.guard import public
 from latentscape.play.limits import Bucket, read_json
 from latentscape.play.messages import Ahead, Hello, Message, Played, Travel, read_message
+from latentscape.play.sounding import Report
 from latentscape.play.stage import Stage, rounded
 
 MAGIC = 0x4C53434E
 HEADER = struct.Struct("<IId")
-TRUST_SECONDS = 0.25
-"""s that a listener is taken to go on hearing after it told of it."""
+REPLACE_SECONDS = 0.02
+"""s between two replacements: a hand's orders come quicker than they can be heard, and each costs a lead's work."""
 HELLO_SECONDS = 10.0
 QUALITY_SECONDS = 1.0
 LONG_TEXT = 16_384
@@ -56,8 +59,9 @@ class Session:
         self.socket, self.stage, self.hall, self.workers, self.desk = socket, stage, hall, workers, desk
         self._wake = asyncio.Event()
         self._sending = asyncio.Lock()
-        self._sent, self._heard, self._then = 0, 0, time.monotonic()
-        self._underruns = 0
+        self._sent = self._most = 0
+        self._replaced = 0.0
+        self._ear: Ear
         self._messages, self._volume = Bucket(limits.MESSAGES), Bucket(limits.MESSAGE_VOLUME)
         self._mistakes = Bucket(limits.MISTAKES)
         self._quality: tuple[int, float] = (-1, 0.0)
@@ -73,14 +77,15 @@ class Session:
         pump: asyncio.Task | None = None
         try:
             player = await self._greet()
+            self._ear = Ear(player.rate, time.monotonic())
             pump = asyncio.create_task(self._pump(player))
             listener = asyncio.create_task(self._listen(player))
             done, waiting = await asyncio.wait((pump, listener), return_when=asyncio.FIRST_COMPLETED)
             for task in waiting:
                 task.cancel()
-            for task in (*done, *waiting):
-                with suppress(asyncio.CancelledError):
-                    await task
+            for ending in await asyncio.gather(*done, *waiting, return_exceptions=True):
+                if isinstance(ending, Exception):
+                    raise ending
         except (TimeoutError, WebSocketDisconnect):
             await self._close(POLICY, "no hello")
         except _Refused as refusal:
@@ -138,10 +143,9 @@ class Session:
                     order = message.order(self.stage)
                 player.submit(order, message.seq)
             case Played():
-                self._heard, self._then = min(message.samples, self._sent), time.monotonic()
-                if message.underruns > self._underruns:
-                    player.submit(lambda player: player.load.starved())
-                self._underruns = max(self._underruns, message.underruns)
+                heard = min(message.samples, self._most)
+                if self._ear.tell(heard, message.underruns, message.late, time.monotonic()):
+                    player.starved()
             case Ahead():
                 player.ahead = message.seconds
             case _:
@@ -163,22 +167,25 @@ class Session:
                 self.hall.playing.discard(self)
                 await self._wake.wait()
                 continue
-            wait = self._wait(player)
+            now = time.monotonic()
+            wait, free = self._wait(player, now), self._ear.free(now)
+            if player.outdated(free):
+                wait = min(wait, self._replaced + REPLACE_SECONDS - now)
             if wait > 0:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), wait)
                 continue
-            block = await loop.run_in_executor(self.workers, player.render)
+            replaces = now >= self._replaced + REPLACE_SECONDS
+            block = await loop.run_in_executor(self.workers, player.render, free if replaces else None)
             if block is not None:
                 await self._deliver(block, player)
 
-    def _wait(self, player: Player) -> float:
+    def _wait(self, player: Player, now: float) -> float:
         """Return for how many seconds no block is due."""
-        passed = min(time.monotonic() - self._then, TRUST_SECONDS)
-        left = self._sent - min(self._sent, self._heard + passed * player.rate) - player.lead
+        left = self._sent - min(self._sent, self._ear.heard(now)) - player.lead
         if not player.playing or left < 0:
             return 0.0
-        return left / player.rate + 1e-4 if passed < TRUST_SECONDS else 1.0
+        return left / player.rate + 1e-4 if self._ear.silence(now) < TRUST_SECONDS else 1.0
 
     async def _deliver(self, block: Block, player: Player) -> None:
         for text in block.errors:
@@ -186,7 +193,10 @@ class Session:
         head = HEADER.pack(MAGIC, len(block.wave), float(block.first))
         async with self._sending:
             await self.socket.send_bytes(head + block.wave.tobytes())
+        if block.first < self._sent:
+            self._replaced = time.monotonic()
         self._sent = block.first + len(block.wave)
+        self._most = max(self._most, self._sent)
         if block.report is not None:
             await self._send(self._at(block.report))
         level, now = player.load.level, time.monotonic()

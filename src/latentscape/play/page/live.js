@@ -20,6 +20,8 @@ export class Live {
   }
 
   #take(at) {
+    // what was to come from there on has been taken back
+    while (this.reports.length && this.reports.at(-1).sample >= at.sample) this.reports.pop();
     this.reports.push(at);
     if (this.reports.length > KEPT) this.reports.shift();
     const asked = this.asked.get(at.seq);

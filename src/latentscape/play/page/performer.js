@@ -1,8 +1,8 @@
 // Keeps the server at what the session says: each change sends what differs; a new connection sends all of it.
 
 const MOST_AHEAD = 0.5; // s
-const LEAST_AHEAD = 0.04;
-const FIRST_AHEAD = 0.06; // while everything is warming up
+const LEAST_AHEAD = 0.08; // what is ready costs no latency: the server replaces it where an order comes
+const FIRST_AHEAD = 0.1; // while everything is warming up
 const NEAR = 0.006; // s left in the ring: nearly an underrun
 const PATIENCE = 4000; // ms without an underrun, or nearly one, before less is held
 const MOST_PATIENCE = 60_000;
@@ -35,7 +35,7 @@ export class Performer {
   }
 
   /**
-   * Hold more sound ready after the ring ran empty or nearly so, which costs latency; less again when it has not for a
+   * Hold more sound ready after the ring ran empty or nearly so, which costs work; less again when it has not for a
    * while. `low` is the least that lay ready since the last report, in s.
    */
   listen(underruns, low) {

@@ -3,6 +3,10 @@
 // Frames of PCM come over a port straight from the socket's worker (never through the page's own thread, so that
 // drawing can't make the sound stutter). What is taken is told back as credit every 20 ms. Where the ring runs empty,
 // the last sample dies away instead of clicking, one underrun is counted, and sound goes on once enough is there again.
+//
+// The server may take back what was not heard yet: a frame that begins before the last one's end replaces what is here,
+// and those after it follow. Until they have come, what they will replace is still there to be played. One that comes
+// too late is joined by a short fade, and counted.
 
 const MAGIC = 0x4c53434e;
 const HEADER = 16; // bytes: magic, samples, index of the first sample
@@ -23,18 +27,23 @@ class Ring extends AudioWorkletProcessor {
     this.running = false;
     this.ahead = 0.06;
     this.underruns = 0;
+    this.late = 0;
     this.blocks = 0;
     this.peak = 0;
     this.low = Infinity; // fewest samples that lay ready since the last report
     this.captures = false;
     this.chunk = null;
+    this.skipped = []; // [first sample of a frame that came too late, first that could be replaced], while captured
     this.reset();
     this.port.onmessage = ({ data }) => this.obey(data);
   }
 
   reset() {
     this.read = 0; // index of the next sample to play, counted since the server's `ready`
-    this.write = 0;
+    this.write = 0; // end of what lies here
+    this.next = 0; // end of what is not to be replaced
+    this.torn = false; // what was played last is not what the next frame goes on from
+    this.blend = FADE; // samples since it was joined
     this.primed = false;
     this.fade = FADE;
   }
@@ -59,21 +68,40 @@ class Ring extends AudioWorkletProcessor {
     const samples = view.getUint32(4, true);
     const first = view.getFloat64(8, true);
     if (buffer.byteLength !== HEADER + 4 * samples * this.channels) return;
-    if (first !== this.write) {
+    if (first > this.write || first < this.read - this.capacity) {
       // a gap: what is missing can't be played any more
       this.read = this.write = first;
       this.primed = false;
     }
+    const end = Math.min(first + samples, this.read + this.capacity);
+    this.next = Math.max(end, this.read);
+    const from = Math.max(first, this.read);
+    if (from > first && !this.torn) {
+      this.torn = true;
+      this.late += 1;
+      if (this.captures) this.skipped.push([first, from]);
+    }
+    if (from >= end) return;
+    if (this.torn) this.blend = 0;
+    this.torn = false;
     const pcm = new Float32Array(buffer, HEADER);
-    const room = Math.min(samples, this.capacity - (this.write - this.read));
-    for (let c = 0; c < this.channels; c++)
-      for (let i = 0; i < room; i++) this.ring[c][(this.write + i) % this.capacity] = pcm[i * this.channels + c];
-    this.write += room;
+    const mixed = Math.max(0, Math.min(FADE - this.blend, this.write - from, end - from)); // with what it replaces
+    for (let c = 0; c < this.channels; c++) {
+      const ring = this.ring[c];
+      for (let i = 0; i < end - from; i++) {
+        const place = (from + i) % this.capacity;
+        const value = pcm[(from - first + i) * this.channels + c];
+        ring[place] = i < mixed ? ring[place] + ((value - ring[place]) * (this.blend + i)) / FADE : value;
+      }
+    }
+    this.blend = mixed ? this.blend + mixed : FADE;
+    this.write = Math.max(this.write, end);
   }
 
   process(_inputs, [output]) {
     const size = output[0].length;
-    let ready = this.write - this.read;
+    // a stopped stream ends where it was told last: what lies beyond was taken back
+    let ready = (this.running ? this.write : Math.max(this.next, this.read)) - this.read;
     if (!this.primed && ready >= Math.max(size, this.ahead * sampleRate)) this.primed = true;
     // a stopped stream plays what is left of it, however little
     if (!this.running && ready > 0) this.primed = true;
@@ -112,7 +140,7 @@ class Ring extends AudioWorkletProcessor {
     if (this.captures) this.capture(output, first, count);
     this.blocks += 1;
     if (this.blocks % this.every) return;
-    this.source?.postMessage({ samples: this.read, underruns: this.underruns });
+    this.source?.postMessage({ samples: this.read, underruns: this.underruns, late: this.late });
     const buffered = this.write - this.read;
     const { read: played, underruns, low, peak } = this;
     this.port.postMessage({ played, underruns, buffered, low, peak, time: currentTime });
@@ -137,7 +165,8 @@ class Ring extends AudioWorkletProcessor {
     const { wave, blocks, size } = this.chunk;
     this.chunk = null;
     const used = wave.slice(0, blocks.length * size * this.channels);
-    this.port.postMessage({ captured: { wave: used, blocks } }, [used.buffer]);
+    this.port.postMessage({ captured: { wave: used, blocks, skipped: this.skipped } }, [used.buffer]);
+    this.skipped = [];
   }
 }
 
