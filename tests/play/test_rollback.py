@@ -127,10 +127,12 @@ def test_nothing_is_replaced_without_an_order_or_where_all_is_heard(instrument):
 def test_a_busy_engine_replaces_nothing(instrument):
     player = playing(instrument)
     hear(player, 10)
-    player.load.level = 1
+    player.load.load = 0.6
     player.submit(ORDERS["go"])
     assert not player.outdated(0)
     assert hear(player, 1, 0)[0].first == 10 * HOP
+    player.load.load = 0.4
+    assert player.outdated(0)
 
 
 def test_work_that_is_done_twice_counts_twice():

@@ -117,12 +117,12 @@ class Player:
     def outdated(self, free: int) -> bool:
         """Whether an order could be heard sooner than it is, or would be: by replacing sound from ``free`` on.
 
-        Where the engine has no time to spare (any level but 0) nothing is rendered twice.
+        Where the engine has no time to spare nothing is rendered twice.
         """
         while self._past and self._past[0].sounding.first < free:
             self._past.popleft()
         self._late = self._late and bool(self._past)
-        return bool(self._past) and self.load.level == 0 and (self._late or bool(self._orders))
+        return bool(self._past) and self.load.spare and (self._late or bool(self._orders))
 
     def render(self, free: int | None = None) -> Block | None:
         """Obey what waits and return the next block; ``None`` where nothing plays.

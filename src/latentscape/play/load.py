@@ -10,6 +10,8 @@ BUSY = 0.7
 """Of real time, beyond which a level is too dear."""
 EASY = 0.35
 """Below which the level before it would do: it costs at most twice as much."""
+SPARE = 0.5
+"""Of real time, beyond which nothing is made a second time."""
 LEAD = 0.12
 """s of sound that level 2 keeps ready at least."""
 SETTLE_SECONDS = 0.3
@@ -36,6 +38,11 @@ class Load:
     def every(self) -> int:
         """Every so many points one is decoded."""
         return 1 if self.level == 0 else 2
+
+    @property
+    def spare(self) -> bool:
+        """Whether there is time to make sound a second time."""
+        return self.load < SPARE
 
     def repeats(self, sound: float) -> None:
         """Tell that the next so many seconds of sound were made before: their work comes on top."""

@@ -20,7 +20,7 @@ import { WavFile } from "./wav.js";
 
 const BLOCK = 256; // samples the server renders at a time
 const QUIETEST = -48; // dB, where the level's slider ends
-const BUFFERS = [0.03, 0.04, 0.06, 0.1, 0.2, 0.5]; // s
+const BUFFERS = [0.05, 0.1, 0.15, 0.2, 0.3, 0.5]; // s
 const SHOWN = 12_000; // ms that an error stays
 const VISITED = "latentscape visited";
 const $ = (id) => document.getElementById(id);
@@ -399,7 +399,7 @@ const session = ({ store, info, performer }) => {
   options($("buffer"), [["auto", "as needed"], ...BUFFERS.map((seconds) => [String(seconds), `${1000 * seconds} ms`])]);
   $("buffer").addEventListener("change", () => {
     const fixed = $("buffer").value === "auto" ? null : Number($("buffer").value);
-    performer.hold(fixed ?? BUFFERS[1], fixed);
+    performer.hold(fixed ?? BUFFERS[2], fixed);
   });
   $("bits").addEventListener("change", () => store.set({ bits: Number($("bits").value) }));
   $("hover").addEventListener("change", () => store.set({ hover: $("hover").checked }));

@@ -1,8 +1,8 @@
 // Keeps the server at what the session says: each change sends what differs; a new connection sends all of it.
 
 const MOST_AHEAD = 0.5; // s
-const LEAST_AHEAD = 0.08; // what is ready costs no latency: the server replaces it where an order comes
-const FIRST_AHEAD = 0.1; // while everything is warming up
+const LEAST_AHEAD = 0.1; // what is ready costs no latency: the server replaces it where an order comes
+const FIRST_AHEAD = 0.15; // while everything is warming up
 const NEAR = 0.006; // s left in the ring: nearly an underrun
 const PATIENCE = 4000; // ms without an underrun, or nearly one, before less is held
 const MOST_PATIENCE = 60_000;

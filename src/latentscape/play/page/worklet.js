@@ -25,7 +25,7 @@ class Ring extends AudioWorkletProcessor {
     this.last = new Float32Array(channels);
     this.every = Math.max(1, Math.ceil((CREDIT * sampleRate) / 128));
     this.running = false;
-    this.ahead = 0.06;
+    this.ahead = 0.15;
     this.underruns = 0;
     this.late = 0;
     this.blocks = 0;
