@@ -15,10 +15,11 @@ from latentscape.dist.masked import Masked
 from latentscape.dist.mixture import VampPriorConfig
 from latentscape.laws.model import check_model
 from latentscape.models.bounds import iw_bound
-from latentscape.models.hierarchy import Hierarchy, HierarchyConfig, Stage, masked, normal
+from latentscape.models.hierarchy import Hierarchy, HierarchyConfig, masked
 from latentscape.models.model import LatentModel
 from latentscape.models.objectives import Elbo, ElboConfig, Reconstruction, ReconstructionConfig
 from latentscape.models.pixels import PixelLaw, PixelsConfig
+from latentscape.models.stage import Stage, normal
 from latentscape.nets.levels import ConvLevelsConfig, DenseLevelsConfig, Levels
 from latentscape.nets.pixelcnn import PixelCnnConfig
 
@@ -193,7 +194,7 @@ def test_every_sample_is_told_of_its_own_item(merge):
 
 
 def test_precisions_add():
-    stage = Stage(HierarchyConfig(latents=(3, 2), levels=DENSE, merge="precision"), Levels(DENSE, (9,)), 1)
+    stage = Stage(Levels(DENSE, (9,)), 1, 2, merge="precision")
     d, u, raw = torch.randn(6, 12), torch.randn(6, 12), torch.randn(6, 4)
     own, p = normal(stage.posterior(d)), normal(raw)
     merged = stage.infer(d, u, p)
@@ -203,7 +204,7 @@ def test_precisions_add():
 
 
 def test_a_shared_posterior_steps_from_the_prior():
-    stage = Stage(HierarchyConfig(latents=(3, 2), levels=DENSE), Levels(DENSE, (9,)), 1)
+    stage = Stage(Levels(DENSE, (9,)), 1, 2)
     with torch.no_grad():
         for parameter in stage.posterior[-1].parameters():
             parameter.zero_()

@@ -121,7 +121,8 @@ def answer(plain: Cells, curves: Curves) -> Iterator[Item]:
     }
     good = [name for name in rows if name in METHODS and means[name][0] <= STYLE and means[name][1] >= CONTENT]
     yield Text(
-        f"{len(good)} methods reach a mean style distance of {STYLE:g} or less at a mean content similarity of "
+        f"{len(good)} {'method reaches' if len(good) == 1 else 'methods reach'} a mean style distance of {STYLE:g} or "
+        "less at a mean content similarity of "
         f"{CONTENT:g} or more" + (f": {', '.join(good)}." if good else "."),
         "key",
     )
@@ -138,7 +139,7 @@ def answer(plain: Cells, curves: Curves) -> Iterator[Item]:
         said = ", ".join(f"{name} on {beaten[name]}" for name in sorted(beaten, key=lambda one: -beaten[one]))
         yield Text(
             f"A method counts on a pair where it is nearer to the style than both controls at its own content "
-            f"similarity, at every seed. Of {len(curves)} pairs: {said}.",
+            f"similarity, at every seed. Of {len(curves)} pair{'s' * (len(curves) != 1)}: {said}.",
             "key",
         )
     table = []

@@ -37,7 +37,6 @@ The top layer is a vector. Further layers are vectors of dense levels, and maps 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -60,12 +59,8 @@ from latentscape.dist.units import Affine
 from latentscape.models.autoencoder import full_precision
 from latentscape.models.model import LatentModel, Layer, Terms, generate_flat, repeat_context
 from latentscape.models.pixels import PixelConditional, PixelLaw, PixelLawConfig, PixelsConfig
+from latentscape.models.stage import Merge, Recognition, Stage, Told, normal
 from latentscape.nets.levels import Climb, DenseLevelsConfig, Levels, LevelsConfig, Write
-
-Recognition = Literal["ladder", "factorised", "chained"]
-_STEEPEST = 5.0
-"""Bound of a log scale, reached softly: nothing that a net says can make a density overflow."""
-
 
 PIXEL_GLANCE, PIXEL_ROWS = 300_000, 256
 """What a validation looks at, and how many items at a time, where a PixelCNN sees every pixel."""
@@ -90,7 +85,7 @@ class HierarchyConfig(Record):
     latents: tuple[PositiveInt, ...] = Field((16, 24, 32), min_length=1)
     levels: LevelsConfig = DenseLevelsConfig()
     recognition: Recognition = "ladder"
-    merge: Literal["shared", "precision"] = "shared"
+    merge: Merge = "shared"
     skip: bool = True
     prior: PriorConfig = NormalPriorConfig()
     likelihood: LikelihoodConfig = GaussianConfig()
@@ -108,97 +103,6 @@ class HierarchyConfig(Record):
         if isinstance(self.prior, VampPriorConfig) and self.recognition == "chained":
             raise ValueError("prior.kind 'vamp' reads q(z_1 | x), which 'chained' recognition does not have")
         return self
-
-
-def normal(raw: Tensor) -> DiagonalNormal:
-    """Return N(a, e^(2 b)) of raw numbers (a, b), b bounded softly."""
-    mean, b = full_precision(raw).chunk(2, dim=1)
-    log_scale = _STEEPEST * torch.tanh(b / _STEEPEST)
-    return DiagonalNormal(mean, log_scale.exp(), raw.ndim - 1, log_scale=log_scale)
-
-
-def tile(value: Tensor, rows: int) -> Tensor:
-    """Return ``[b, ...]`` as ``[rows, ...]``, sample-major; as it is where it has so many."""
-    return value if len(value) == rows else value.repeat(rows // len(value), *[1] * (value.ndim - 1))
-
-
-@dataclass(frozen=True)
-class Told:
-    """A context as the model reads it.
-
-    Attributes:
-        planes: what was seen, standardised, and the mask; ``[b, *event]`` each.
-        states: of every level, top first.
-    """
-
-    planes: list[Tensor]
-    states: tuple[Tensor, ...]
-
-
-class Stage(nn.Module):
-    """One stochastic layer: its prior, its posterior, and the state above and below it."""
-
-    def __init__(self, config: HierarchyConfig, levels: Levels, level: int) -> None:
-        super().__init__()
-        width, z, top = config.levels.widths[level], config.latents[level], level == 0
-        self.map = levels.shape(level)
-        flat = top and levels.dims > 0
-        self.shape = (z,) if top else (z, *levels.sizes[level])
-        self.skip = config.skip
-        self.enter = None if top else levels.up(level - 1, width)
-        self.context = levels.mix(width, width) if config.conditional else None
-        told = not top or config.conditional
-
-        def head() -> nn.Sequential:
-            if flat:
-                neck = nn.Flatten(), nn.Linear(torch.Size(self.map).numel(), 2 * z)
-                return nn.Sequential(*levels.active(width), *neck)
-            return nn.Sequential(*levels.active(width), levels.mix(width, 2 * z, 1, 0.5))
-
-        self.prior = head() if told else None
-        self.merges = config.recognition == "ladder" and told
-        self.shared = self.merges and config.merge == "shared"
-        self.join = levels.mix(2 * width, width) if self.shared else None
-        self.posterior = nn.Sequential(*([levels.blocks(level)] if self.shared else []), *head())
-        if flat:
-            self.absorb: nn.Module = nn.Linear(z, torch.Size(self.map).numel())
-        else:
-            self.absorb = levels.mix(z, width)
-        self.blocks = levels.blocks(level)
-        self.embed = None
-        if config.recognition == "chained" and not top:
-            self.embed = levels.mix(z, width)
-
-    def hear(self, told: Told | None, level: int) -> Tensor | None:
-        """Return what the context says at this level."""
-        return None if told is None or self.context is None else self.context(told.states[level])
-
-    def above(self, h: Tensor | None, heard: Tensor | None) -> Tensor | None:
-        """Return what is known before z is drawn: the state from above and the context; ``None``: nothing."""
-        u = None if h is None or self.enter is None else self.enter(h)
-        if u is None or heard is None:
-            return heard if u is None else u
-        return u + tile(heard, len(u))
-
-    def infer(self, d: Tensor, u: Tensor | None, p: DiagonalNormal | None) -> DiagonalNormal:
-        """Return q of one layer; u and p are read where the recognition model merges both ways."""
-        if not self.merges or u is None or p is None:
-            return normal(self.posterior(d))
-        d = tile(d, len(u))
-        if self.join is not None:
-            step = normal(self.posterior(self.join(torch.cat([u, d], 1))))
-            log_scale = p.log_scale + step.log_scale
-            return DiagonalNormal(p.loc + p.scale * step.loc, log_scale.exp(), len(self.shape), log_scale=log_scale)
-        own = normal(self.posterior(d))
-        log_precision = torch.logaddexp(-2 * own.log_scale, -2 * p.log_scale)
-        share = torch.sigmoid(2 * (p.log_scale - own.log_scale))
-        log_scale = -0.5 * log_precision
-        return DiagonalNormal(torch.lerp(p.loc, own.loc, share), log_scale.exp(), len(self.shape), log_scale=log_scale)
-
-    def below(self, u: Tensor | None, heard: Tensor | None, z: Tensor) -> Tensor:
-        """Return the state that the level below reads."""
-        h, kept = self.absorb(z).reshape(-1, *self.map), u if self.skip else heard
-        return self.blocks(h if kept is None else tile(kept, len(h)) + h)
 
 
 class Hierarchy(LatentModel):
@@ -239,7 +143,10 @@ class Hierarchy(LatentModel):
         one = self.likelihood.units
         self.prior = build_prior(config.prior, config.latents[0], Affine(self.event_shape, one.mean, one.scale))
         levels = Levels(config.levels, self.event_shape)
-        self.stages = nn.ModuleList(Stage(config, levels, level) for level in range(len(config.latents)))
+        self.stages = nn.ModuleList(
+            Stage(levels, level, latent, config.recognition, config.merge, config.skip, config.conditional)
+            for level, latent in enumerate(config.latents)
+        )
         self.latent_shapes = tuple(stage.shape for stage in self._stages)
         self.climb = Climb(levels, 3 if config.conditional else 1)
         self.listen = Climb(levels, 2) if config.conditional else None
