@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from by_librosa import HIGH, LOW, sounds, stored
 from latentscape.core.errors import DataError, UsageError
 from latentscape.measure.descriptors import UNITS, Curve, describe
 
@@ -25,6 +26,16 @@ def test_a_sine_is_described_as_one():
     assert curves["flatness"].values[inside].max() < 1e-4
     assert curves["bandwidth"].values[inside].max() < 150
     assert {name: curve.unit for name, curve in curves.items()} == UNITS
+
+
+@pytest.mark.parametrize("name", sounds())
+def test_every_descriptor_is_librosas(name):
+    wave, rate, window, hop = sounds()[name]
+    curves = describe(torch.from_numpy(wave)[None], rate, window=window, hop=hop, pitch_range=(LOW, HIGH))
+    for key, expected in stored()[name].items():
+        if key != "pyin":
+            found = curves["pitch" if key == "yin" else key].values
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9, err_msg=key)
 
 
 def test_centroid_bandwidth_and_flatness_are_numpys():

@@ -64,7 +64,7 @@ def test_noise_has_no_pitch_and_is_flat():
     assert found["bandwidth"] == pytest.approx(RATE / 2 / np.sqrt(12), rel=0.03)
 
 
-def test_agrees_with_librosa_where_both_describe_the_same():
+def test_agrees_with_the_descriptors_of_sounds_where_both_describe_the_same():
     for wave in (tone(50), noise(), tone(69) + noise(level=0.01)):
         found, curves = describe_clip(wave, RATE), describe(torch.from_numpy(wave), RATE, pitch="none", window=1024)
         inside = {name: np.median(curve.values[4:-4]) for name, curve in curves.items()}

@@ -1,6 +1,5 @@
-"""Mu-law against librosa's companding and its own declared error."""
+"""Mu-law against the law (ITU-T G.711) and its own declared error."""
 
-import librosa
 import numpy as np
 import pytest
 import torch
@@ -13,10 +12,10 @@ def view():
     return MuLaw(MuLawConfig(sample_rate=16000))
 
 
-def test_codes_are_librosas_curve_rounded(view):
+def test_codes_are_the_curve_rounded(view):
     wave = np.linspace(-1, 1, 4001, dtype=np.float32)
     codes = view.analyse(torch.from_numpy(wave)[None, None])
-    curve = librosa.mu_compress(wave.astype(np.float64), mu=255, quantize=False)
+    curve = np.sign(wave) * np.log1p(255 * np.abs(wave.astype(np.float64))) / np.log(256)
     exact = (curve + 1) / 2 * 255
     found = codes[0, 0].numpy()
     assert found.min() == 0
@@ -24,9 +23,10 @@ def test_codes_are_librosas_curve_rounded(view):
     assert np.abs(found - exact).max() <= 0.5 + 1e-4
 
 
-def test_expansion_is_librosas(view):
+def test_expansion_is_the_inverse_of_the_curve(view):
     codes = torch.arange(256)[None, None]
-    expected = librosa.mu_expand(2 * np.arange(256) / 255 - 1, mu=255.0, quantize=False)
+    level = 2 * np.arange(256) / 255 - 1
+    expected = np.sign(level) * (256 ** np.abs(level) - 1) / 255
     np.testing.assert_allclose(view.synthesise(codes)[0, 0].numpy(), expected, rtol=1e-5, atol=1e-7)
 
 

@@ -1,6 +1,5 @@
-"""The STFT against scipy and librosa, and its exactness at any length."""
+"""The STFT against scipy and numpy, and its exactness at any length."""
 
-import librosa
 import numpy as np
 import pytest
 import scipy.signal
@@ -28,10 +27,12 @@ def test_is_scipys_stft():
     np.testing.assert_allclose(found, expected[: len(found)], atol=2e-4)
 
 
-def test_log_stft_is_librosas():
+def test_log_stft_is_the_level_of_numpys_spectra():
     wave = noise(4001)
     found = LogStft(LogStftConfig(sample_rate=22050, window=400, hop=100, floor_db=-60.0)).analyse(wave)[0]
-    magnitude = np.abs(librosa.stft(wave[0, 0].numpy(), n_fft=400, hop_length=100, pad_mode="constant"))
+    padded = np.pad(wave[0, 0].double().numpy(), 200)
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
+    magnitude = np.abs([np.fft.rfft(padded[100 * k : 100 * k + 400] * hann) for k in range(41)]).T
     assert found.shape == magnitude.shape
     np.testing.assert_allclose(found.numpy(), 20 * np.log10(np.maximum(magnitude, 1e-3)), atol=0.02)
 

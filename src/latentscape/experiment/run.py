@@ -429,7 +429,7 @@ def _lay_down(run: Path, request: Request, prepared: Prepared) -> None:
             "command": ["latentscape", *sys.argv[1:]],
             "seed": prepared.config.train.seed,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "packages": {name: version(name) for name in ("latentscape", "torch", "numpy", "librosa", "soxr")},
+            "packages": {name: version(name) for name in ("latentscape", "torch", "numpy", "scipy", "soxr")},
             "python": platform.python_version(),
             "machine": platform.machine(),
             "event_shape": list(prepared.examples.event_shape),

@@ -21,6 +21,7 @@ from torch import Tensor
 from latentscape.core.errors import DataError
 from latentscape.measure.measure import Measure
 from latentscape.measure.reconstruction import magnitudes
+from latentscape.signal.bands import mel_filters
 
 QUIET_DB = 50.0
 LEAST = 1e-10
@@ -42,10 +43,8 @@ class MelCepstralDistortion(Measure):
     ideal = 0.0
 
     def __init__(self, sample_rate: int, window: int = 512, bands: int = 40, coefficients: int = 13) -> None:
-        import librosa
-
         self.window = window
-        self._filters = torch.from_numpy(librosa.filters.mel(sr=sample_rate, n_fft=window, n_mels=bands))
+        self._filters = mel_filters(sample_rate, window, bands)
         place = torch.arange(bands, dtype=torch.float64) + 0.5
         rows = torch.arange(1, coefficients + 1, dtype=torch.float64)[:, None]
         self._cosines = 2 / bands * torch.cos(math.pi / bands * rows * place)

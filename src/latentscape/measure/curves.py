@@ -18,6 +18,7 @@ from torch import Tensor
 from latentscape.core.errors import DataError
 from latentscape.measure.descriptors import describe
 from latentscape.signal import audio
+from latentscape.signal.bands import mel_filters
 
 RATE = 22050
 WINDOW = 2048
@@ -112,9 +113,7 @@ def mel_levels(wave: Float[Tensor, " n"], first: int, last: int) -> np.ndarray:
 
 @cache
 def _filters() -> np.ndarray:
-    import librosa
-
-    return librosa.filters.mel(sr=RATE, n_fft=WINDOW, n_mels=BANDS, norm=None)
+    return mel_filters(RATE, WINDOW, BANDS, unit="peak").numpy()
 
 
 def steps(values: np.ndarray) -> np.ndarray:

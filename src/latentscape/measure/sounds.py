@@ -25,7 +25,6 @@ which resample sounds, are moved to have their mean at the value (their own bias
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -35,6 +34,7 @@ from latentscape.measure.descriptors import UNITS, describe
 from latentscape.measure.estimate import REPLICATES, Estimate, counts, recentred
 from latentscape.measure.measure import Measure
 from latentscape.measure.reconstruction import LogSpectralDistance, SpectralConvergence, magnitudes
+from latentscape.signal.bands import mel_filters
 
 FLOOR = 1e-4
 """Least magnitude, -80 dB."""
@@ -92,10 +92,8 @@ class MelDistance(Measure):
     def __init__(
         self, sample_rate: int, window: int = 2048, hop: int = 512, bands: int = 80, floor: float = FLOOR
     ) -> None:
-        import librosa
-
         self.window, self.hop, self.floor = window, hop, floor
-        self.filters = torch.from_numpy(librosa.filters.mel(sr=sample_rate, n_fft=window, n_mels=bands))
+        self.filters = mel_filters(sample_rate, window, bands)
 
     def metric(self, reference: Tensor, estimate: Tensor) -> float:
         """Return the mel distance."""

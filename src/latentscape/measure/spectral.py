@@ -41,6 +41,14 @@ _DEPTH = 1e-8
 _OCTAVE_COST = 0.02
 
 
+def a_weighting(frequency: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+    """Return the gain in power of A-weighting (IEC 61672-1, annex E) at frequencies in Hz; 1 at 1 kHz."""
+    f = frequency**2
+    low, high = 20.598997**2, 12194.217**2
+    gain = high * f**2 / ((f + low) * (f + high) * np.sqrt((f + 107.65265**2) * (f + 737.86223**2)))
+    return 10**0.2 * gain**2  # 2.00 dB, so that 1 kHz keeps its level
+
+
 def spectral_descriptors(
     root: Float[np.ndarray, "n k"], frequency: Float[np.ndarray, " k"]
 ) -> dict[str, Float[np.ndarray, " n"]]:
@@ -62,7 +70,7 @@ def spectral_descriptors(
     floored = np.maximum(density, np.maximum(_DEPTH * density.max(1, keepdims=True), 1e-300))
     share = width / width.sum()
     values = {
-        "loudness": 10 * np.log10(np.maximum(density @ (width * _weighting(frequency)), _NOTHING)),
+        "loudness": 10 * np.log10(np.maximum(density @ (width * a_weighting(frequency)), _NOTHING)),
         "brightness": brightness,
         "noisiness": 10 * (np.log10(floored) @ share - np.log10(floored @ share)),
         "bandwidth": np.sqrt(np.maximum(variance, 0.0)),
@@ -102,13 +110,6 @@ def _median(values: np.ndarray, *, half: bool) -> float:
     known = values[np.isfinite(values)]
     enough = len(known) >= max(1, len(values) / 2 if half else 1)
     return float(np.median(known)) if enough else float("nan")
-
-
-def _weighting(frequency: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
-    """Return the gain of A-weighting in power; 1 at 1 kHz."""
-    f = frequency**2
-    gain = f**2 * 12194.0**2 / ((f + 20.6**2) * (f + 12194.0**2) * np.sqrt((f + 107.7**2) * (f + 737.9**2)))
-    return 10**0.2 * gain**2  # 2.00 dB, so that 1 kHz keeps its level
 
 
 def _roughness(a: np.ndarray, frequency: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ from latentscape.measure.samples import frechet_of_moments
 from latentscape.measure.silence import sounding
 from latentscape.measure.spectral import describe_clip
 from latentscape.signal import audio
+from latentscape.signal.bands import mel_filters
 
 RATE = 22050
 WINDOW, HOP = 1024, 256
@@ -135,9 +136,7 @@ def mel_levels(wave: Float[Tensor, " n"], bands: int, floor: float = _DEEPEST) -
 
 @cache
 def _filters(bands: int) -> Float[Tensor, "k m"]:
-    import librosa
-
-    return torch.from_numpy(librosa.filters.mel(sr=RATE, n_fft=WINDOW, n_mels=bands, norm=None)).float()
+    return mel_filters(RATE, WINDOW, bands, unit="peak")
 
 
 class RandomListener:

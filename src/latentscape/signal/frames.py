@@ -11,9 +11,17 @@ frames are ``t a`` samples; with ``a <= W / 3`` the denominator is at least 1/16
 exact at any length.
 """
 
+import numpy as np
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
+
+
+def centred(mono: Float[np.ndarray, " n"], window: int, hop: int) -> Float[np.ndarray, "t w"]:
+    """Return the ``1 + n // hop`` frames centred on samples 0, hop, 2 hop ... (zeros beyond both ends), as a view."""
+    half = window // 2
+    padded = np.pad(mono, (half, window - half))
+    return np.lib.stride_tricks.sliding_window_view(padded, window)[::hop][: 1 + len(mono) // hop]
 
 
 class Frames:

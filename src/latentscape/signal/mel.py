@@ -1,6 +1,6 @@
 r"""Log-mel: the power of the STFT in bands that are even on the mel scale.
 
-Letters: p = |X|^2 power ``[t, m]``, H the filters ``[bands, m]`` (Slaney's, of unit area: librosa's default), v = H p.
+Letters: p = |X|^2 power ``[t, m]``, H the filters ``[bands, m]`` (Slaney's, of unit area), v = H p.
 
 The features are librosa's ``power_to_db(melspectrogram(...), ref=1, top_db=None)``. Back: a power :math:`p \ge 0` with
 ``H p = v`` by multiplicative updates for the Kullback-Leibler divergence (Lee and Seung 2001, eq. 5),
@@ -13,12 +13,14 @@ phase is recovered.
 
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Num
 from pydantic import Field
 from torch import Tensor
 
 from latentscape.core.errors import ConfigError
+from latentscape.signal.bands import mel_edges, mel_filters
 from latentscape.signal.frames import Frames
 from latentscape.signal.representation import LEAST_DENSITY, fold, unfold
 from latentscape.signal.stft import FrameConfig, Magnitudes
@@ -54,8 +56,6 @@ class LogMel(Magnitudes):
 
     def __init__(self, config: LogMelConfig) -> None:
         super().__init__(config)
-        import librosa  # heavy, and only its filters are needed
-
         self.grid = Frames(config.window, config.hop)
         self.hop = config.hop
         self.floor_db = config.floor_db
@@ -66,17 +66,14 @@ class LogMel(Magnitudes):
             raise ConfigError(
                 f"log_mel: bands from {config.low_hz} to {high} Hz, expected low_hz < high_hz <= {self.sample_rate / 2}"
             )
-        edges = librosa.mel_frequencies(n_mels=config.bands + 2, fmin=config.low_hz, fmax=high)
-        grid = librosa.fft_frequencies(sr=self.sample_rate, n_fft=config.window)
+        edges = mel_edges(config.bands, config.low_hz, high)
+        grid = np.fft.rfftfreq(config.window, 1 / self.sample_rate)
         if not all(((grid > a) & (grid < b)).any() for a, b in zip(edges[:-2], edges[2:], strict=True)):
             raise ConfigError(
                 f"log_mel: {config.bands} bands are too many for a window of {config.window} samples at "
                 f"{self.sample_rate} Hz: some hold no bin; take fewer bands or a longer window"
             )
-        filters = librosa.filters.mel(
-            sr=self.sample_rate, n_fft=config.window, n_mels=config.bands, fmin=config.low_hz, fmax=high
-        )
-        self._filters = torch.from_numpy(filters)
+        self._filters = mel_filters(self.sample_rate, config.window, config.bands, low_hz=config.low_hz, high_hz=high)
         self.centres = torch.from_numpy(edges[1:-1]).float()
 
     def filters(self, like: Tensor) -> Float[Tensor, "bands m"]:

@@ -3,10 +3,10 @@ r"""Pitch over time: YIN, and how far a frame agrees with itself one period late
 Letters: n samples, t frames, m steps of a hop, :math:`f_0` the pitch in Hz, :math:`\rho` the correlation of a frame
 with itself one period later, over what both have of the frame.
 
-YIN (de Cheveigne and Kawahara 2002, librosa's) always gives a value; where :math:`\rho < 0.8` there is none.
+YIN (:mod:`latentscape.signal.yin`) always gives a value; where :math:`\rho < 0.8` there is none.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from torch import Tensor
 
 from latentscape.core.config import Record
 from latentscape.core.errors import UsageError
+from latentscape.signal.frames import centred
+from latentscape.signal.yin import FASTEST, probabilistic_yin, yin
 
 VOICED = 0.8
 """Least correlation of a voiced frame with itself one period later."""
@@ -75,37 +77,32 @@ def track(
         sample_rate: Hz.
         window: samples a frame.
         hop: samples between frames.
-        estimator: ``yin``; ``voiced``, with NaN where unvoiced; or probabilistic YIN (over 20 times slower).
+        estimator: ``yin``; ``voiced``, with NaN where unvoiced; or probabilistic YIN (10 times slower).
         pitch_range: least and greatest pitch, Hz.
 
     Raises:
         UsageError: no pitch range fits the window and the rate.
     """
-    import librosa
-
     low = max(pitch_range[0], 2.2 * sample_rate / window)  # YIN compares a frame with itself two periods later
     high = min(pitch_range[1], sample_rate / 2.2)
     if low >= high:
         at = f"a window of {window} samples at {sample_rate} Hz"
         raise UsageError(f"pitch_range {pitch_range} Hz does not fit {at}, which can tell {low:.0f} to {high:.0f} Hz")
-    shared: dict[str, Any] = {"fmin": low, "fmax": high, "sr": sample_rate, "frame_length": window, "hop_length": hop}
-    if estimator != "pyin":
-        pitch = librosa.yin(mono, **shared)
-        return pitch if estimator == "yin" else np.where(_periodicity(mono, pitch, **shared) < VOICED, np.nan, pitch)
-    # librosa's own fastest glide, 35.92 octaves a second, must not leap over the whole range from frame to frame
-    glide = min(35.92, 0.9 * np.log2(high / low) * sample_rate / hop)
-    return librosa.pyin(mono, max_transition_rate=glide, **shared)[0]
+    if estimator == "pyin":
+        # the fastest glide must not leap over the whole range from frame to frame
+        glide = min(FASTEST, 0.9 * np.log2(high / low) * sample_rate / hop)
+        return probabilistic_yin(mono, sample_rate, window, hop, low, high, glide)
+    pitch = yin(mono, sample_rate, window, hop, low, high)
+    if estimator == "yin":
+        return pitch
+    return np.where(_periodicity(centred(mono, window, hop), sample_rate / pitch) < VOICED, np.nan, pitch)
 
 
-def _periodicity(
-    mono: np.ndarray, pitch: np.ndarray, *, sr: int, frame_length: int, hop_length: int, **_: float
-) -> np.ndarray:
+def _periodicity(frames: np.ndarray, period: np.ndarray) -> np.ndarray:
     """Return the correlation of each frame with itself one period later ``[t]``, over what both have of the frame."""
-    around = np.pad(mono, frame_length // 2 + 1)
-    frames = np.lib.stride_tricks.sliding_window_view(around, frame_length)[1::hop_length][: len(pitch)]
-    lag = np.rint(sr / pitch).astype(int)
-    place = np.arange(frame_length)
-    later = np.take_along_axis(frames, np.minimum(place + lag[:, None], frame_length - 1), 1)
-    both = place + lag[:, None] < frame_length
+    lag = np.rint(period).astype(int)
+    place = np.arange(frames.shape[1])
+    later = np.take_along_axis(frames, np.minimum(place + lag[:, None], frames.shape[1] - 1), 1)
+    both = place + lag[:, None] < frames.shape[1]
     energy = np.sqrt((frames**2 * both).sum(1) * (later**2 * both).sum(1))
     return (frames * later * both).sum(1) / np.where(energy > 0, energy, np.inf)
