@@ -10,6 +10,7 @@ from latentscape import __version__
 from latentscape.benchmark.restyle import SEEDS, place_of
 from latentscape.benchmark.restyle_controls import Curve, counts, nearest_with, place_of_curves
 from latentscape.benchmark.restyle_pairs import CONTROLS, PAIRS, TUNING, Pair, sounds_of
+from latentscape.benchmark.wording import counted
 from latentscape.core.errors import UsageError
 from latentscape.core.storage import load_object, save_text
 from latentscape.edit.restyle.methods import METHODS
@@ -139,7 +140,7 @@ def answer(plain: Cells, curves: Curves) -> Iterator[Item]:
         said = ", ".join(f"{name} on {beaten[name]}" for name in sorted(beaten, key=lambda one: -beaten[one]))
         yield Text(
             f"A method counts on a pair where it is nearer to the style than both controls at its own content "
-            f"similarity, at every seed. Of {len(curves)} pair{'s' * (len(curves) != 1)}: {said}.",
+            f"similarity, at every seed. Of {counted(len(curves), 'pair')}: {said}.",
             "key",
         )
     table = []
