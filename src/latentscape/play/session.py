@@ -83,9 +83,10 @@ class Session:
             done, waiting = await asyncio.wait((pump, listener), return_when=asyncio.FIRST_COMPLETED)
             for task in waiting:
                 task.cancel()
-            for ending in await asyncio.gather(*done, *waiting, return_exceptions=True):
-                if isinstance(ending, Exception):
-                    raise ending
+            await asyncio.wait((*done, *waiting))
+            for error in [task.exception() for task in (*done, *waiting) if not task.cancelled()]:
+                if error is not None:
+                    raise error
         except (TimeoutError, WebSocketDisconnect):
             await self._close(POLICY, "no hello")
         except _Refused as refusal:
