@@ -336,8 +336,7 @@ def ways(a: Float[Tensor, " d"], b: Float[Tensor, " d"], centre: Float[Tensor, "
 
 
 def _clips(examples: SoundExamples, part: PartName, most: int) -> list[Clip]:
-    clips = list(examples.split.clips(examples.corpus, part))
-    return [clips[place] for place in spread(len(clips), most).tolist()]
+    return list(examples.split.clips(examples.corpus, part, most))
 
 
 def _clip_codes(

@@ -11,7 +11,6 @@ from torch import Tensor
 from latentscape.benchmark.grid import MeasuringConfig
 from latentscape.core.random import torch_stream
 from latentscape.data.sounds import SoundExamples
-from latentscape.experiment.evaluate import chosen
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.journeys import HEARD, HELD, journey_along, ways
 from latentscape.instrument.reference import corpus_curves, heard, held_part, pairs_of, reference_of
@@ -127,6 +126,6 @@ def _waves(examples: SoundExamples, measuring: MeasuringConfig) -> list[Tensor]:
     """Return the beginnings of test clips, evenly spread over them; silent ones are left out."""
     corpus = examples.corpus
     most = round(measuring.clip_seconds * corpus.sample_rate)
-    clips = chosen(examples.split.clips(corpus, "test"), measuring.clips)
+    clips = examples.split.clips(corpus, "test", measuring.clips)
     waves = [torch.from_numpy(corpus.wave(clip, 0, min(clip.frames, most)).copy()) for clip in clips]
     return [wave for wave in waves if bool(wave.any())]

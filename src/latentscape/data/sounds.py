@@ -11,6 +11,7 @@ from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from latentscape.core.errors import ConfigError, DataError
+from latentscape.core.heap import passing
 from latentscape.core.random import Key, numpy_stream
 from latentscape.data.augment import Augmentation, apply, draw
 from latentscape.data.blend import apply_blend, draw_blend
@@ -20,7 +21,7 @@ from latentscape.data.hearing import Hearing, Place
 from latentscape.data.marks import Marks
 from latentscape.data.pool import Pool, Segments, Slab, Tape, cut
 from latentscape.data.present import counted
-from latentscape.data.split import PartName, Split
+from latentscape.data.split import Part, PartName, Split
 from latentscape.models.autoregressive import PRESENT, SERIES, VECTOR
 from latentscape.registry import Window
 from latentscape.signal.representation import Representation
@@ -29,7 +30,7 @@ PITCH_LABELS = ("midi", "pitch", "note", "f0_hz")
 """Labels that a shift of pitch makes untrue."""
 HELD_SECONDS = 3600
 """s of a part that are analysed at most to draw a limited number of windows from it."""
-PIECE_SECONDS = 60
+PIECE_SECONDS = 60.0
 """s that are analysed at a time."""
 LEAST_SCALE = 1e-3
 """A feature bin's scale is at least this part of the mean scale of all bins."""
@@ -170,6 +171,7 @@ class SoundExamples(Examples):
             return {}
         return {PRESENT: counted(offset, heard, begins, self.window.length, self.config.lead_in)}
 
+    @passing()
     def _slab(self, number: int) -> Slab:
         """Make a slab of the tape."""
         segments = self._tape.segments
@@ -232,6 +234,7 @@ class SoundExamples(Examples):
 
     # -------------------------------------------------------------------------------------------------------- held out
 
+    @passing()
     def features(self, clip: Clip) -> Num[Tensor, "f t"]:
         """Return all features of a clip, padded with silence to one window where it is shorter."""
         return self._analyse(np.array(self.corpus.wave(clip))).T
@@ -260,24 +263,28 @@ class SoundExamples(Examples):
 
     def count(self, part: PartName) -> int:
         """Return how many windows a part has."""
-        return int(sum(self._windows(clip) for clip in self.pieces(part)))
+        return sum(map(self._windows, self._cut(part, PIECE_SECONDS).frames.tolist()))
 
     def describe(self) -> str:
         """Name the source and its sample rate; see :class:`Examples`."""
         return f"{self.corpus.name}, {self.corpus.sample_rate} Hz"
 
-    def pieces(self, part: PartName, seconds: float = PIECE_SECONDS) -> Iterator[Clip]:
-        """Yield a part's clips in order, long ones in stretches, so that memory does not grow with their length."""
-        most = max(round(seconds * self.corpus.sample_rate), 4 * self._least)
-        for clip in self.split.clips(self.corpus, part):
-            if clip.frames <= most:
-                yield clip
-                continue
-            for start in range(0, clip.frames, most):
-                yield clip.part(start, min(most, clip.frames - start))
+    def pieces(self, part: PartName, seconds: float, most: int | None = None) -> Iterator[Clip]:
+        """Yield a part's clips in order, long ones in stretches, so that memory does not grow with their length.
 
-    def _windows(self, clip: Clip) -> int:
-        frames = self.representation.frames(max(clip.frames, self._least))
+        Args:
+            part: of the split.
+            seconds: s, length of a stretch.
+            most: at most so many are given, spread evenly over the part.
+        """
+        pieces = self._cut(part, seconds)
+        return (pieces if most is None else pieces.some(most)).clips(self.corpus)
+
+    def _cut(self, part: PartName, seconds: float) -> Part:
+        return self.split.parts[part].cut(max(round(seconds * self.corpus.sample_rate), 4 * self._least))
+
+    def _windows(self, samples: int) -> int:
+        frames = self.representation.frames(max(samples, self._least))
         return (frames - self.window.length) // self.window.hop + 1
 
     def held(self, part: PartName, size: int, limit: int | None = None) -> Iterator[Batch]:
@@ -289,29 +296,27 @@ class SoundExamples(Examples):
         yield from self.masked_in_order(self._held(part, size, limit), part)
 
     def _held(self, part: PartName, size: int, limit: int | None) -> Iterator[Batch]:
-        pieces = list(self.pieces(part))
-        counts = [self._windows(piece) for piece in pieces]
+        pieces = self._cut(part, PIECE_SECONDS)
+        counts = torch.tensor(list(map(self._windows, pieces.frames.tolist())), dtype=torch.int64)
         if limit is not None:
             longest = HELD_SECONDS * self.corpus.sample_rate
-            stride = max(1, min(-(-sum(piece.frames for piece in pieces) // longest), sum(counts) // max(limit, 1)))
+            stride = max(1, min(-(-int(pieces.frames.sum()) // longest), int(counts.sum()) // max(limit, 1)))
             pieces, counts = pieces[::stride], counts[::stride]
-        wanted = spread(sum(counts), limit)
+        wanted, ends = spread(int(counts.sum()), limit), counts.cumsum(0)
+        edges = torch.searchsorted(wanted, torch.cat([ends - counts, ends[-1:]]))
+        asked = torch.nonzero(edges.diff())[:, 0]
         xs: list[Tensor] = []
         rows: list[Tensor] = []
         places: list[Tensor] = []
         heard: list[Tensor] = []
-        held, done = 0, 0
+        held = 0
 
         def told(row: Tensor, place: Tensor, series: Tensor) -> dict[str, Tensor]:
             own = {} if self._hearing is None else {SERIES: series}
             return self._known(row) | self._present(place[:, 0], place[:, 1], place[:, 2] > 0) | own
 
-        for clip, count in zip(pieces, counts, strict=True):
-            low, high = torch.searchsorted(wanted, torch.tensor([done, done + count])).tolist()
-            own = wanted[low:high] - done
-            done += count
-            if not len(own):
-                continue
+        for number, clip in zip(asked.tolist(), pieces[asked.numpy()].clips(self.corpus), strict=True):
+            own = wanted[edges[number] : edges[number + 1]] - (ends[number] - counts[number])
             features = self.features(clip).T
             xs.append(cut(features, own * self.window.hop, self.window.length))
             rows.append(torch.full((len(own),), clip.row))

@@ -82,6 +82,27 @@ class Part:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def __getitem__(self, places: slice | Int[np.ndarray, " k"]) -> "Part":
+        """Return some of the stretches."""
+        return Part(self.rows[places], self.starts[places], self.frames[places])
+
+    def some(self, most: int) -> "Part":
+        """Return at most so many stretches, spread evenly."""
+        return self[np.arange(most) * len(self) // most] if most < len(self) else self
+
+    def cut(self, longest: int) -> "Part":
+        """Return what is longer than so many samples in stretches of that length, the last one with what is left."""
+        counts = np.maximum(1, -(-self.frames // longest))
+        which = np.repeat(np.arange(len(self)), counts)
+        begin = (np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)) * longest
+        return Part(self.rows[which], self.starts[which] + begin, np.minimum(longest, self.frames[which] - begin))
+
+    def clips(self, corpus: SoundCorpus) -> Iterator[Clip]:
+        """Yield the stretches as clips, each made when it is asked for: they take far more memory than the columns."""
+        for row, start, frames in zip(self.rows.tolist(), self.starts.tolist(), self.frames.tolist(), strict=True):
+            clip = corpus.clips[row]
+            yield clip if (start, frames) == (0, clip.frames) else clip.part(start, frames)
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -101,12 +122,10 @@ class Split:
     parts: Mapping[PartName, Part]
     notes: tuple[str, ...] = ()
 
-    def clips(self, corpus: SoundCorpus, part: PartName) -> Iterator[Clip]:
-        """Yield the clips of a part; of a clip that is used in stretches, each stretch."""
+    def clips(self, corpus: SoundCorpus, part: PartName, most: int | None = None) -> Iterator[Clip]:
+        """Yield the clips of a part, or at most so many, spread evenly; of one that is used in stretches, each."""
         one = self.parts[part]
-        for row, start, frames in zip(one.rows.tolist(), one.starts.tolist(), one.frames.tolist(), strict=True):
-            clip = corpus.clips[row]
-            yield clip if (start, frames) == (0, clip.frames) else clip.part(start, frames)
+        return (one if most is None else one.some(most)).clips(corpus)
 
     def manifest(self, corpus: SoundCorpus | ImageCorpus) -> dict[str, Any]:
         """Return what JSON stores: the group key, the seed, and what is in each part."""

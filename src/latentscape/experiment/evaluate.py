@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from latentscape.core.errors import UsageError
-from latentscape.data.corpus import Clip, ImageCorpus, SoundCorpus
+from latentscape.core.heap import passing
+from latentscape.data.corpus import ImageCorpus, SoundCorpus
 from latentscape.data.examples import Examples
 from latentscape.data.sounds import SoundExamples
 from latentscape.data.sources import open_source
@@ -50,6 +51,7 @@ SOUND_SECONDS = 10.0
 """A longer clip is sent through the model in stretches of this length, so that memory does not grow with it."""
 
 
+@passing()
 def evaluate(
     run: Path, source: str | None = None, *, part: str = "test", samples: int = 0, device: str = "auto"
 ) -> Figures:
@@ -193,6 +195,7 @@ def linear_baseline(model: LatentModel, train: Examples, part: Iterator[Tensor])
     plain = (x for x, _ in train.held("train", BATCH, PPCA_ITEMS))
     varied = (train.batch(step * 10, BATCH)[0] for step in range(-(-PPCA_ITEMS // BATCH)))
     fits = [_projection(Ppca(PpcaConfig(latent=latent), train.event_shape).fit(items)) for items in (plain, varied)]
+    train.close()  # the pool that was drawn from is not asked for again, and takes as much memory as all the rest
     sample = torch.cat(list(part))
     return min(fits, key=lambda project: float((project(sample) - sample).square().mean()))
 
@@ -228,7 +231,7 @@ def sound_figures(
         total[0] += value * weight
         total[1] += weight
 
-    for clip in chosen(examples.pieces(part, SOUND_SECONDS), most):
+    for clip in examples.pieces(part, SOUND_SECONDS, most):
         wave = torch.from_numpy(examples.corpus.wave(clip).copy())
         if not bool(wave.any()):
             continue
@@ -260,11 +263,3 @@ def _joined(instrument: Instrument, windows: Tensor) -> Tensor:
     joiner = instrument.joiner(moving=False)
     rest = [part for part in (joiner.push(windows), joiner.flush()) if part is not None]
     return torch.cat(rest, 1)
-
-
-def chosen(clips: Iterator[Clip], most: int | None) -> list[Clip]:
-    """Return at most so many clips, spread evenly."""
-    found = list(clips)
-    if most is None or len(found) <= most:
-        return found
-    return [found[index * len(found) // most] for index in range(most)]

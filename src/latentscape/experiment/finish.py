@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from latentscape.core.heap import passing
 from latentscape.core.storage import save_json
 from latentscape.data.examples import Batch, Examples
 from latentscape.data.sounds import SoundExamples
@@ -33,6 +34,7 @@ FIGURE_CLIPS = 24
 ITEMS = 10_000
 
 
+@passing()
 def finish(run: Path, outcome: Outcome, say: Say, device: str = "auto") -> tuple[Verdict, Figures]:
     """Map, measure and judge a trained run, and write its sounds, pictures and page.
 

@@ -151,7 +151,8 @@ def join(
         config: of the run.
         corpus: its sounds or images.
         split: their parts.
-        units: measure mean and scale of x for the model; ``False`` where its weights, which hold them, are read next.
+        units: measure mean and scale of x for the model, and try it on a batch; ``False`` where its weights, which hold
+            them, are read next.
         vectors: of the corpus's words, for a model that is told of them.
 
     Raises:
@@ -178,9 +179,10 @@ def join(
             f"data.consecutive: got {config.data.consecutive}, but model {config.model.kind} carries nothing from "
             "window to window, expected 1"
         )
-    model.check(*examples.batch(0, config.train.batch_size))
-    if model.wants:
-        model.prime(examples.batch(0, max(config.train.batch_size, model.wants))[0])
+    if units:  # else the weights that are read next have been through both
+        model.check(*examples.batch(0, config.train.batch_size))
+        if model.wants:
+            model.prime(examples.batch(0, max(config.train.batch_size, model.wants))[0])
     return Prepared(config, corpus, split, examples, model, objective, vectors)
 
 

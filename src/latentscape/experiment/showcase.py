@@ -16,6 +16,7 @@ from latentscape.data.corpus import Clip, Column
 from latentscape.data.examples import Examples
 from latentscape.data.images import ImageExamples
 from latentscape.data.sounds import SoundExamples
+from latentscape.data.split import PartName
 from latentscape.experiment.run import Prepared
 from latentscape.instrument.axes import moved
 from latentscape.instrument.decoded import UNITS, described
@@ -61,7 +62,7 @@ def chart_of(instrument: Instrument, examples: Examples) -> tuple[LatentMap, Ten
     rows = [
         (row, part == "test")
         for part in ("train", "test")
-        for row in _some(examples.split.parts[part].rows, MAP_IMAGES)
+        for row in examples.split.parts[part].some(MAP_IMAGES).rows.tolist()
     ]
     images = {part: torch.cat([x for x, _ in examples.held(part, 1024, MAP_IMAGES)]) for part in ("train", "test")}
     codes = torch.cat([instrument.encode(images[part]) for part in ("train", "test")])
@@ -92,14 +93,9 @@ def _laid_out(chart: LatentMap, test: list[bool], descriptors: Mapping[str, tupl
     return replace(chart, test=tuple(test), descriptors=descriptors, neighbours=neighbours)
 
 
-def spread_clips(examples: SoundExamples, part: str, most: int) -> list[Clip]:
+def spread_clips(examples: SoundExamples, part: PartName, most: int) -> list[Clip]:
     """Return at most so many clips of a part, spread evenly over it."""
-    return _some(list(examples.split.clips(examples.corpus, part)), most)  # type: ignore[arg-type]
-
-
-def _some(items: list | np.ndarray, most: int) -> list:
-    count = min(most, len(items))
-    return [items[index * len(items) // count] for index in range(count)]
+    return list(examples.split.clips(examples.corpus, part, most))
 
 
 def _labels(columns: Mapping[str, Column], rows: list[int]) -> dict[str, list[str]]:

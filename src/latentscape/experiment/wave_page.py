@@ -48,8 +48,7 @@ def again(run: Path, waves: Waves, examples: Examples) -> tuple[Item, ...]:
     if waves.hearing is None or not isinstance(examples, SoundExamples):
         return ()
     corpus, rate = examples.corpus, waves.representation.sample_rate
-    clips = list(examples.split.clips(corpus, "test"))
-    clips = [clips[at * len(clips) // min(PAIRS, len(clips))] for at in range(min(PAIRS, len(clips)))]
+    clips = list(examples.split.clips(corpus, "test", PAIRS))
     most = round(SECONDS * rate)
     given = [torch.from_numpy(corpus.wave(clip, 0, min(clip.frames, most)).copy()) for clip in clips]
     places = [Place(str(clip.path), clip.start / rate) for clip in clips]

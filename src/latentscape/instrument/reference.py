@@ -17,7 +17,6 @@ from torch import Tensor
 
 from latentscape.core.errors import DataError
 from latentscape.core.random import numpy_stream
-from latentscape.data.corpus import Clip
 from latentscape.data.sounds import SoundExamples
 from latentscape.data.split import PartName
 from latentscape.instrument.instrument import Instrument
@@ -122,11 +121,9 @@ def held_part(examples: SoundExamples) -> PartName:
 
 def heard(examples: SoundExamples, part: PartName, most: int) -> Iterator[tuple[str, Float[Tensor, "c n"]]]:
     """Yield name and beginning of at most so many clips of a part that are not silent, evenly spread."""
-    clips: list[Clip] = list(examples.split.clips(examples.corpus, part))
     rate = examples.corpus.sample_rate
     longest, least = round(CLIP_SECONDS * rate), round(LEAST_SECONDS * rate)
-    for index in range(min(most, len(clips))):
-        clip = clips[index * len(clips) // min(most, len(clips))]
+    for clip in examples.split.clips(examples.corpus, part, most):
         wave = torch.from_numpy(examples.corpus.wave(clip, 0, min(clip.frames, longest)).copy())
         if bool(wave.any()):
             yield clip.name, torch.nn.functional.pad(wave, (0, max(0, least - wave.shape[1])))

@@ -39,6 +39,8 @@ _NOTHING = 1e-20
 _PARTIALS = 12
 _DEPTH = 1e-8
 _OCTAVE_COST = 0.02
+_ROWS = 256
+"""Frames whose pitch is sought at a time: each takes 80 KB."""
 
 
 def a_weighting(frequency: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
@@ -75,7 +77,7 @@ def spectral_descriptors(
         "noisiness": 10 * (np.log10(floored) @ share - np.log10(floored @ share)),
         "bandwidth": np.sqrt(np.maximum(variance, 0.0)),
         "roughness": _roughness(a, frequency),
-        "pitch": _pitch(a, frequency),
+        "pitch": np.concatenate([_pitch(a[low : low + _ROWS], frequency) for low in range(0, max(1, len(a)), _ROWS)]),
     }
     return {name: value if name == "loudness" else np.where(sounding, value, np.nan) for name, value in values.items()}
 
