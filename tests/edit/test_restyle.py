@@ -9,7 +9,7 @@ import torch
 
 from latentscape.core.errors import DataError, UsageError
 from latentscape.edit.restyle.beginning import begin
-from latentscape.edit.restyle.engine import Wish, joined, levelled, loudness, pieces, restyle, style_for
+from latentscape.edit.restyle.engine import Wish, extended, joined, levelled, loudness, pieces, restyle, style_for
 from latentscape.edit.restyle.methods import METHODS
 from latentscape.edit.restyle.networks import Bins, Scales, Trained, WideConvolution, resampled
 from latentscape.edit.restyle.objective import Objective, Weights
@@ -55,6 +55,31 @@ def test_every_place_begins_with_the_levels_and_has_slopes(name, spectrum, wave)
     (place.wave(variable).square().sum() + place.magnitude(variable).sum()).backward()
     assert torch.isfinite(variable.grad).all()
     assert float(variable.grad.abs().sum()) > 0
+
+
+@pytest.mark.parametrize("name", ["random-cnn", "texture", "transport"])
+def test_a_sound_begins_and_ends_no_louder_than_it_goes_on(name):
+    """What the first and last frames alone see is as bounded as all else."""
+    for length in (7937, 8000, 8100):
+        content = np.pad(voice()[:, : length - 3000], ((0, 0), (0, 3000)))  # silent in the end
+        wave = restyle(content, rain(), RATE, Wish(name, evaluations=None if name == "transport" else 12)).wave[0]
+        assert wave.shape == (length,)
+        assert np.abs(wave[-64:]).max() < np.abs(wave[256:-256]).max()
+        assert np.abs(wave[:64]).max() < np.abs(wave[256:-256]).max()
+
+
+@pytest.mark.parametrize("n", [RATE // 4, 5000])
+def test_a_sound_goes_on_beyond_its_ends(n, spectrum):
+    wave = torch.arange(float(n))[None]
+    found, margin = extended(wave, spectrum.window, spectrum.hop)
+    hop = spectrum.hop
+    assert margin == spectrum.window
+    assert found.shape == (1, n + 2 * margin)
+    assert torch.equal(found[:, margin + hop : margin + n - hop], wave[:, hop : n - hop])
+    assert torch.equal(found[:, :margin], wave[:, margin : 2 * margin])
+    assert torch.equal(found[:, n + margin :], wave[:, n - 2 * margin : n - margin])
+    assert float(found[0, margin]) == 2 * margin  # goes over from what is before
+    assert float(found[0, margin + hop - 1]) == hop - 1
 
 
 def test_levels_are_undone_and_bands_see_all_bins(spectrum):

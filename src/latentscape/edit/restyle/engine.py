@@ -7,6 +7,10 @@ stays, as each channel keeps to its own content). The search begins with the con
 (:mod:`.beginning`) and goes down the loss of :mod:`.objective`. What comes out has the loudness of the content
 (K-weighted, over the whole), nothing below hearing, and passes -1 dBFS nowhere.
 
+The search sees the content with a window of its own sound more before and after it, which is cut off in the end. The
+first and last samples of a sound are in fewer frames than all others, and an abrupt border gives all bins one phase
+there: with the style's magnitudes that is a click. (A mirror image does the same, being symmetric.)
+
 A long content is restyled in pieces of 20 s that overlap by one, all towards the same statistics; they are cross-faded
 at constant power, whatever their correlation.
 """
@@ -182,6 +186,7 @@ class _Work:
 
     def all(self, given: Tensor, each: Each | None) -> tuple[Tensor, tuple[float, ...]]:
         """Return the whole sound, made in pieces."""
+        given, margin = extended(given, self.spectrum.window, self.spectrum.hop)
         found, levels = coefficients(self.spectrum, given)
         levels = begin(levels, self.style_levels, self.method.start, self.wish.strength)
         spans = pieces(given.shape[1], self.spectrum.sample_rate, self.spectrum.hop)
@@ -189,16 +194,19 @@ class _Work:
         losses: list[float] = []
         for number, (low, high) in enumerate(spans):
             frames = slice(low // self.spectrum.hop, self.spectrum.grid.count(high))
+            own = slice(margin if low == 0 else 0, high - low - (margin if high == given.shape[1] else 0))
             place = PLACES[self.method.place](self.spectrum, high - low, found[:, frames])
 
-            def told(share: float, loss: float, variable: Tensor, number: int = number, place: Place = place) -> None:
+            def told(
+                share: float, loss: float, variable: Tensor, done: int = number, place: Place = place, own: slice = own
+            ) -> None:
                 if each is not None:
-                    each((number + share) / len(spans), loss, lambda: place.finish(variable).numpy())
+                    each((done + share) / len(spans), loss, lambda: place.finish(variable)[:, own].numpy())
 
             best = self._sought(place, place.begin(levels[:, frames]), given[:, low:high], told)
             waves.append(place.finish(best.variable))
             losses.extend(best.losses)
-        return joined(waves, spans), tuple(losses)
+        return joined(waves, spans)[:, margin : given.shape[1] - margin], tuple(losses)
 
     def _sought(
         self, place: Place, variable: Tensor, given: Tensor, told: Callable[[float, float, Tensor], None]
@@ -241,6 +249,17 @@ def network_of(method: Method, spectrum: Spectrum, style: Float[Tensor, "r n"], 
         case "scales":
             return Scales(spectrum.sample_rate, method.filters, seed=seed)
     raise UsageError(f"the method hears by a {method.network}; hand its network over")
+
+
+def extended(wave: Float[Tensor, "r n"], window: int, hop: int) -> tuple[Float[Tensor, "r _"], int]:
+    """Return a sound with more of its own before and after it, and how many samples that is; a hop is cross-faded."""
+    n = wave.shape[1]
+    margin = min(window, (n - hop) // (2 * hop) * hop)
+    before, after = wave[:, margin : 2 * margin + hop], wave[:, n - 2 * margin - hop : n - margin]
+    share = torch.linspace(0, 1, hop)
+    begin = torch.lerp(before[:, margin:], wave[:, :hop], share)
+    end = torch.lerp(wave[:, n - hop :], after[:, :hop], share)
+    return torch.cat((before[:, :margin], begin, wave[:, hop : n - hop], end, after[:, hop:]), 1), margin
 
 
 def pieces(length: int, sample_rate: int, hop: int, seconds: float = PIECE_SECONDS) -> list[tuple[int, int]]:
