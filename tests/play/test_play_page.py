@@ -456,7 +456,7 @@ RING = """async () => {
     registerProcessor: (name, kind) => { window.Ring = kind; },
     sampleRate: 8000, currentTime: 0,
   });
-  await import(new URL("static/worklet.js", location.href));
+  await import(location.href);
   window.frame = (first, values) => {
     const buffer = new ArrayBuffer(16 + 4 * values.length);
     const head = new DataView(buffer);
@@ -480,9 +480,18 @@ RING = """async () => {
 }"""
 
 
-def test_the_ring_replaces_what_was_taken_back(view):
-    view.evaluate(RING)
-    heard = view.evaluate(
+@pytest.fixture(scope="module")
+def bench(browser, address):
+    """The ring by itself: a view of its file alone, in which it can be fed and played by hand."""
+    page = browser.new_page()
+    page.goto(address + "static/worklet.js")
+    page.evaluate(RING)
+    yield page
+    page.close()
+
+
+def test_the_ring_replaces_what_was_taken_back(bench):
+    heard = bench.evaluate(
         """() => {
           const ring = started();
           for (let k = 0; k < 4; k++) ring.take(frame(256 * k, steady(0.5)));
@@ -499,9 +508,8 @@ def test_the_ring_replaces_what_was_taken_back(view):
     assert (heard["kept"], heard["next"], heard["late"], heard["underruns"]) == (1024, 768, 0, 0)
 
 
-def test_the_ring_joins_what_came_too_late_by_a_fade(view):
-    view.evaluate(RING)
-    heard = view.evaluate(
+def test_the_ring_joins_what_came_too_late_by_a_fade(bench):
+    heard = bench.evaluate(
         """() => {
           const ring = started();
           for (let k = 0; k < 4; k++) ring.take(frame(256 * k, steady(0.5)));
@@ -519,9 +527,8 @@ def test_the_ring_joins_what_came_too_late_by_a_fade(view):
     assert (heard["late"], heard["again"]) == (1, 1)
 
 
-def test_the_ring_ends_where_a_stop_was_told(view):
-    view.evaluate(RING)
-    wave = view.evaluate(
+def test_the_ring_ends_where_a_stop_was_told(bench):
+    wave = bench.evaluate(
         """() => {
           const ring = started();
           for (let k = 0; k < 4; k++) ring.take(frame(256 * k, steady(0.5)));
@@ -548,9 +555,8 @@ def test_what_was_taken_back_is_not_where_the_sound_is(view):
     assert samples == [100, 200, 250, 300]
 
 
-def test_the_ring_goes_on_after_a_gap(view):
-    view.evaluate(RING)
-    found = view.evaluate(
+def test_the_ring_goes_on_after_a_gap(bench):
+    found = bench.evaluate(
         """() => {
           const ring = started();
           ring.take(frame(0, steady(0.5)));

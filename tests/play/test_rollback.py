@@ -63,14 +63,14 @@ def joined(blocks):
 def test_an_order_is_heard_where_it_can_be_as_if_nothing_had_been_ready(instrument, name, block):
     order = ORDERS[name]
     late, soon = playing(instrument, block), playing(instrument, block)
-    before = hear(late, 30)
+    before = hear(late, 14)
     late.submit(order, seq=3)
-    free = 21 * block - 5
-    after = hear(late, 20, free)
-    assert after[0].first == 21 * block  # the first that begins where it may
-    expected = hear(soon, 21)
+    free = 9 * block - 5
+    after = hear(late, 8, free)
+    assert after[0].first == 9 * block  # the first that begins where it may
+    expected = hear(soon, 9)
     soon.submit(order, seq=3)
-    expected += hear(soon, 20)
+    expected += hear(soon, 8)
     assert np.array_equal(joined(before + after), joined(expected))
     assert after[0].report.seq == 3 or name in ("stop", "keys")
 
@@ -99,16 +99,16 @@ def test_orders_that_came_since_are_obeyed_again_where_they_were(instrument):
 @pytest.mark.parametrize("name", sorted(ORDERS))
 def test_an_order_obeyed_too_late_is_heard_sooner_once_it_may_be(instrument, name):
     player = playing(instrument)
-    kept = hear(player, 20)
+    kept = hear(player, 12)
     player.submit(ORDERS[name], seq=1)
     kept += hear(player, 1)  # too soon after another replacement: behind what lies ready
-    assert player.outdated(15 * HOP)
-    kept += hear(player, 1, 15 * HOP)
-    assert kept[-1].first == 15 * HOP
-    assert not player.outdated(15 * HOP)
+    assert player.outdated(8 * HOP)
+    kept += hear(player, 1, 8 * HOP)
+    assert kept[-1].first == 8 * HOP
+    assert not player.outdated(8 * HOP)
     kept += hear(player, 4)
     plain = playing(instrument)
-    expected = hear(plain, 15)
+    expected = hear(plain, 8)
     plain.submit(ORDERS[name], seq=1)
     expected += hear(plain, 5)
     assert np.array_equal(joined(kept), joined(expected))
