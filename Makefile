@@ -10,7 +10,7 @@ demo: $(INSTALLED)
 	$(BIN)/latentscape demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90 -n 3
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90 -n 2
 
 check: $(INSTALLED)
 	$(BIN)/ruff check
