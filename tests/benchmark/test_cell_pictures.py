@@ -58,7 +58,7 @@ def test_images(tmp_path):
     assert np.abs(shown - x).max() < 0.1
 
 
-@pytest.mark.no_cover  # tracing would double its time, and others run the same lines
+@pytest.mark.no_cover  # heavy, and others run most of its lines
 def test_sounds(tmp_path):
     found = drawn(tmp_path, "tones", "demo")[1]
     names = {"samples", "reconstructions", "interpolations-line", "interpolations-sphere", "traversals", "walk"}

@@ -96,7 +96,7 @@ def test_a_deterministic_encoder_has_no_likelihood(tmp_path):
     )  # a point is its own mean
 
 
-@pytest.mark.no_cover  # tracing would double its time, and others run the same lines
+@pytest.mark.no_cover  # heavy, and others run most of its lines
 def test_sounds_get_every_number(tmp_path):
     record = run_cell(cell_of(SOUND), tmp_path / "a")
     notes = {name for name, entry in CATALOGUE.items() if "notes" in entry.suites}
@@ -115,7 +115,7 @@ def test_sounds_get_every_number(tmp_path):
         SoundView(examples, 100.0, "fast").real("test", 5)
 
 
-@pytest.mark.no_cover  # tracing would double its time, and others run the same lines
+@pytest.mark.no_cover  # heavy, and others run most of its lines
 def test_a_request_runs_reports_and_goes_on(tmp_path, capsys):
     grid, out = tmp_path / "g.yaml", tmp_path / "out"
     values = yaml.safe_load(TINY.read_text()) | {"seeds": 1, "axes": {}}

@@ -101,7 +101,7 @@ def test_a_walk_through_many_sounds_reaches_more_than_a_still_one():
     assert "circle_seam_flux" not in ear.along(still, "circle", None)
 
 
-@pytest.mark.no_cover  # tracing would double its time, and others run the same lines
+@pytest.mark.no_cover  # heavy, and others run most of its lines
 def test_it_trains_measures_keeps_and_reports(tmp_path, monkeypatch):
     monkeypatch.setattr(Recurrent, "glance", 2000)
     monkeypatch.setattr("latentscape.experiment.waves.WINDOWS", 16)

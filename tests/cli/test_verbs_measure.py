@@ -46,7 +46,7 @@ def test_evaluate_another_source(run, folder, capsys):
     assert "lsd_sound_model" in capsys.readouterr().out
 
 
-@pytest.mark.no_cover  # tracing would double its time, and others run the same lines
+@pytest.mark.no_cover  # heavy, and others run most of its lines
 def test_evaluate_listens_to_paths(run, tmp_path, capsys):
     line = tmp_path / "mine.json"
     line.write_text(json.dumps({"format": 1, "dim": 3, "path": {"kind": "line", "a": [0, 0, 0], "b": [1, 0, -1]}}))

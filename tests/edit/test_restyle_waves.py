@@ -42,7 +42,7 @@ def search(waves: Waves, rounds: int, likelihood: float = 0.0) -> Search:
     return Search(net, codes, replace(target, goal=goal, content=0.01, likelihood=likelihood), None, rounds)
 
 
-@pytest.mark.no_cover  # tracing would double its time, and others run the same lines
+@pytest.mark.no_cover  # heavy, and others run most of its lines
 @pytest.mark.parametrize("way", sorted(WAYS))
 def test_every_way_returns_codes_and_all_but_the_joint_one_go_down(waves, way):
     told = []
