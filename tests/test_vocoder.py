@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from latentscape.core.errors import ConfigError, DataError, UsageError
+from latentscape.core.errors import ConfigError, DataError, StorageError, UsageError
 from latentscape.data.sources import open_source
 from latentscape.data.split import undivided
 from latentscape.experiment.hearing import hearing_of, survey_timelines
@@ -106,6 +106,19 @@ def test_the_configuration_is_completed_and_the_series_is_heard(mel_run):
     assert numbers["swap_series"].value > 2 * numbers["swap_series_error"].value
     assert numbers["told_series"].value > 0
     assert words_on_labels(numbers)[0].startswith("The series that it hears is heard: told another's series")
+
+
+def test_other_words_beside_the_sounds_are_a_changed_source(folder, mel_run, timed_run):
+    words = folder / "05.csv"
+    before = words.read_text()
+    open_run(timed_run[0], units=False).examples.close()
+    words.write_text(before.replace("high", "higher"))
+    try:
+        with pytest.raises(StorageError, match="has changed since"):
+            open_run(timed_run[0], units=False)
+        open_run(mel_run[0], units=False).examples.close()  # hears no words
+    finally:
+        words.write_text(before)
 
 
 def test_a_sound_is_made_again_from_its_bands(mel_run):

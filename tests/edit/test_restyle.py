@@ -9,7 +9,17 @@ import torch
 
 from latentscape.core.errors import DataError, UsageError
 from latentscape.edit.restyle.beginning import begin
-from latentscape.edit.restyle.engine import Wish, extended, joined, levelled, loudness, pieces, restyle, style_for
+from latentscape.edit.restyle.engine import (
+    Wish,
+    ended,
+    extended,
+    joined,
+    levelled,
+    loudness,
+    pieces,
+    restyle,
+    style_for,
+)
 from latentscape.edit.restyle.methods import METHODS
 from latentscape.edit.restyle.networks import Bins, Scales, Trained, WideConvolution, resampled
 from latentscape.edit.restyle.objective import Objective, Weights
@@ -66,6 +76,16 @@ def test_a_sound_begins_and_ends_no_louder_than_it_goes_on(name):
         assert wave.shape == (length,)
         assert np.abs(wave[-64:]).max() < np.abs(wave[256:-256]).max()
         assert np.abs(wave[:64]).max() < np.abs(wave[256:-256]).max()
+
+
+def test_a_sound_ends_in_silence_and_begins_as_it_is():
+    wave, fade = np.ones((2, 3000)), round(0.003 * RATE)
+    found = ended(wave, RATE)
+    assert np.array_equal(found[:, : 3000 - fade], wave[:, fade:])
+    assert found[0, -1] == 0
+    assert np.abs(np.diff(found)).max() < 2 / fade
+    made = restyle(voice()[:, :4000], rain(), RATE, Wish("transport")).wave
+    assert np.abs(made[:, -1]).max() < 1e-12 < np.abs(made[:, 0]).max()
 
 
 @pytest.mark.parametrize("n", [RATE // 4, 5000])
@@ -225,7 +245,8 @@ def test_strength_nought_keeps_the_content_and_stereo_stays():
         method=small,
         each=lambda share, loss, preview: told.append((share, preview().shape)),
     )
-    assert np.corrcoef(kept.wave[0], content[0])[0, 1] > 0.98
+    until = content.shape[1] - round(0.003 * RATE)  # the end fades out
+    assert np.corrcoef(kept.wave[0, :until], content[0, :until])[0, 1] > 0.98
     assert np.std(kept.wave[1]) / np.std(kept.wave[0]) == pytest.approx(2, rel=0.05)
     assert told[-1] == (1.0, content.shape)
 

@@ -1,5 +1,6 @@
 """What a run hears and is told of words: the configuration is completed by what only the corpus knows."""
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +61,18 @@ def fit_local(config: RunConfig, corpus: Any, split: Split) -> tuple[RunConfig, 
     several = tuple(part.channels for part in local.parts) if len(local.parts) > 1 else ()
     series = SeriesConfig(channels=local.channels, hop=local.hop, parts=several)
     return config.model_copy(update={"model": config.model.model_copy(update={"series": series})}), notes
+
+
+def digest_of(config: RunConfig, corpus: Any) -> str:
+    """Return the digest of what a run reads: the corpus's, with the words beside its sounds where they are heard."""
+    if not any(isinstance(part, TimedConfig) for part in config.local):
+        return corpus.digest
+    digest = hashlib.blake2b(corpus.digest.encode(), digest_size=16)
+    for name, path in sorted(zip(corpus.clips.names, corpus.clips.paths, strict=True)):
+        if (words := beside(Path(path))) is not None:
+            digest.update(f"\n{name}\n".encode("utf-8", "surrogateescape"))
+            digest.update(words.read_bytes())
+    return digest.hexdigest()
 
 
 def fit_words(config: RunConfig, corpus: Any) -> tuple[RunConfig, WordVectors | None]:

@@ -32,7 +32,7 @@ from latentscape.data.word_vectors import WordVectors
 from latentscape.experiment.config import RunConfig, asked_source, changes_on_resume, fit_to, resolve, source_options
 from latentscape.experiment.examine import suggest
 from latentscape.experiment.glimpse import glimpses
-from latentscape.experiment.hearing import fit_local, fit_words, hearing_of
+from latentscape.experiment.hearing import digest_of, fit_local, fit_words, hearing_of
 from latentscape.experiment.progress import decoding
 from latentscape.instrument.instrument import FORMAT
 from latentscape.measure.layers import diagnose
@@ -197,7 +197,7 @@ def open_run(run: Path, config: RunConfig | None = None, *, units: bool = True) 
     config = config or read_config(run)
     facts = load_object(run / "run.json", ("source", "digest"))
     corpus = open_source(facts["source"], config.source)
-    if corpus.digest != facts["digest"]:
+    if digest_of(config, corpus) != facts["digest"]:
         raise StorageError(f"{facts['source']} has changed since {run} was made; train a new run on what is there now")
     manifest = load_object(run / "split.json", ("group", "seed", "parts", "notes"))
     try:
@@ -425,7 +425,7 @@ def _lay_down(run: Path, request: Request, prepared: Prepared) -> None:
         {
             "format": FORMAT,
             "source": _absolute(request.source),
-            "digest": prepared.corpus.digest,
+            "digest": digest_of(prepared.config, prepared.corpus),
             "data": prepared.examples.describe(),
             "recipe": recipe.name if isinstance(recipe, Recipe) else recipe,
             "command": ["latentscape", *sys.argv[1:]],

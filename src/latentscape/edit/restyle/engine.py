@@ -9,7 +9,8 @@ stays, as each channel keeps to its own content). The search begins with the con
 
 The search sees the content with a window of its own sound more before and after it, which is cut off in the end. The
 first and last samples of a sound are in fewer frames than all others, and an abrupt border gives all bins one phase
-there: with the style's magnitudes that is a click. (A mirror image does the same, being symmetric.)
+there: with the style's magnitudes that is a click. (A mirror image does the same, being symmetric.) The last 3 ms fade
+out: a sound that is cut off as loud as it goes clicks as well.
 
 A long content is restyled in pieces of 20 s that overlap by one, all towards the same statistics; they are cross-faded
 at constant power, whatever their correlation.
@@ -40,6 +41,7 @@ from latentscape.signal.audio import PEAK_LIMIT
 PIECE_SECONDS = 20.0
 OVERLAP_SECONDS = 1.0
 SHORTEST_SECONDS = 0.25
+FADE_SECONDS = 0.003
 K_FILTERS = (
     ((1.53512485958697, -2.69169618940638, 1.19839281085285), (1.0, -1.69065929318241, 0.73248077421585)),
     ((1.0, -2.0, 1.0), (1.0, -1.99004745483398, 0.99007225036621)),
@@ -150,7 +152,7 @@ def restyle(
         given = _unit(heard)
     work = _Work(spectrum, wanted, whole, wish, method, network, textured=heard is None)
     made, losses = work.all(given, each)
-    wave = without_rumble(made.numpy().astype(np.float64), sample_rate)
+    wave = ended(without_rumble(made.numpy().astype(np.float64), sample_rate), sample_rate)
     wave, down = levelled(wave, style if content is None else content, sample_rate)
     return Restyled(wave, losses, down)
 
@@ -249,6 +251,14 @@ def network_of(method: Method, spectrum: Spectrum, style: Float[Tensor, "r n"], 
         case "scales":
             return Scales(spectrum.sample_rate, method.filters, seed=seed)
     raise UsageError(f"the method hears by a {method.network}; hand its network over")
+
+
+def ended(wave: Float[np.ndarray, "c n"], sample_rate: int) -> Float[np.ndarray, "c n"]:
+    """Return a sound that falls to 0 over its last 3 ms, by half a cosine; its beginning stays as sudden as it is."""
+    fade = round(FADE_SECONDS * sample_rate)
+    gain = np.ones(wave.shape[1])
+    gain[-fade:] = 0.5 + 0.5 * np.cos(np.pi * np.arange(1, fade + 1) / fade)
+    return wave * gain
 
 
 def extended(wave: Float[Tensor, "r n"], window: int, hop: int) -> tuple[Float[Tensor, "r _"], int]:
