@@ -112,9 +112,19 @@ def test_a_diagonal_ends_as_far_from_the_middle_as_other_walks_go(codes, axes):
         offset = sign * (end - chart.mean)
         assert float((chart.axes @ offset / chart.spread).norm()) == pytest.approx(1.5, rel=1e-4)
         if axes is None:
-            ratio = offset / chart.deviation
-            torch.testing.assert_close(ratio, ratio[:1].expand(5))
-            assert 0 < ratio[0] < 1.5
+            y = chart.axes @ offset / chart.spread
+            torch.testing.assert_close(y, y[:1].expand(5))
+            assert 0 < y[0] < 1.5
+
+
+def test_a_diagonal_is_not_held_back_by_what_hardly_varies(codes):
+    """Codes of five numbers that lie in a plane but for a thousandth: along the axes of the plane it goes all the way."""
+    plane = torch.linalg.qr(torch.randn(5, 5))[0]
+    y = torch.randn(500, 5) * torch.tensor([2.0, 1.0, 1e-3, 1e-3, 1e-3])
+    path, chart = player(y @ plane).walk("diagonal"), player(y @ plane).chart
+    reached = chart.axes @ (path.end - chart.mean) / chart.spread
+    torch.testing.assert_close(reached[:2].abs(), torch.full((2,), 2**0.5), rtol=1e-3, atol=0)
+    assert float(reached[2:].abs().max()) < 1e-3
 
 
 def test_a_diagonal_of_a_corpus_in_one_place(codes):

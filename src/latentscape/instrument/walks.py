@@ -30,6 +30,8 @@ ABOUT = ("traversal", "grid", "diagonal", "circle", "spiral", "lissajous", "rand
 THROUGH = {"line": 2, "sphere": 2, "geodesic": 2, "spline": 5, "triangle": 3}
 """Kinds that go through given points, and how many are drawn where none is given."""
 KINDS = (*ABOUT, *THROUGH)
+CARRIED = 0.99
+"""Of the corpus's variance, by the axes along which a diagonal goes."""
 SPEEDS = ("time", "latent", "feature", "perceived")
 
 
@@ -46,8 +48,8 @@ def walk(
 
     * traversal: along one axis, ``reach`` deviations to either side
     * grid, circle, spiral, lissajous: in the plane of two axes (lissajous: of any number of them)
-    * diagonal: all coordinates (or ``axes``) together, from low to high, ``reach`` deviations (of Mahalanobis) to
-      either side, as far as the others go
+    * diagonal: all principal axes that hold 99 % of the corpus's variance (or ``axes``) together, from low to high,
+      ``reach`` deviations (of Mahalanobis) to either side, as far as the others go
     * random_walk, drift: over all principal axes (or ``axes``), each at its own deviation times ``reach / 2``
     * line, sphere, geodesic: from point to point; spline: smoothly through them; triangle: geodesics through three and
       back. The points are mean codes of clips drawn by ``seed`` (default 0), or those given.
@@ -87,7 +89,7 @@ def _about(
         raise UsageError(f"a {kind} got axes {list(axes)}, expected {needed}")
     if kind == "lissajous" and axes is None:
         needed = len(options.get("frequencies", (3, 2)))
-    chosen, sizes = _axes(instrument, axes, needed, coordinates=kind == "diagonal")
+    chosen, sizes = _axes(instrument, axes, _carrying(chart) if kind == "diagonal" else needed)
     if needed and len(chosen) < needed:
         raise UsageError(f"a {kind} needs {needed} axes, but the latent space has {chart.dim}")
     if kind == "diagonal":
@@ -109,6 +111,12 @@ def _about(
     return path_from_json({**values, **options})
 
 
+def _carrying(chart: LatentMap) -> int:
+    """Return how many principal axes hold 99 % of the variance: along others hardly anything moves."""
+    share = chart.spread.square().cumsum(0) / chart.spread.square().sum().clamp_min(1e-30)
+    return min(len(share), 1 + int((share < CARRIED).sum()))
+
+
 def _within(chart: LatentMap, axes: Sequence[Axis], sizes: Sequence[float]) -> list[float]:
     """Return offsets along several axes together, in the given ratio, scaled to a Mahalanobis distance of 1.
 
@@ -122,13 +130,13 @@ def _within(chart: LatentMap, axes: Sequence[Axis], sizes: Sequence[float]) -> l
 
 
 def _axes(
-    instrument: "Instrument", axes: Sequence[int | str] | None, count: int | None, coordinates: bool
+    instrument: "Instrument", axes: Sequence[int | str] | None, count: int | None
 ) -> tuple[list[Axis], list[float]]:
     """Return axes and the corpus's deviation along each."""
     chart = instrument.chart
-    if axes is None and not coordinates:
+    if axes is None:
         return [tuple(axis) for axis in chart.axes[:count].tolist()], chart.spread[:count].tolist()
-    pairs = [_axis(instrument, axis) for axis in (range(chart.dim) if axes is None else axes)]
+    pairs = [_axis(instrument, axis) for axis in axes]
     return [axis for axis, _ in pairs], [size for _, size in pairs]
 
 
