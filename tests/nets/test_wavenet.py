@@ -275,6 +275,24 @@ def test_products(n, rows, storage):
         assert np.array_equal(alone, y[row])
 
 
+def test_pairs_keep_zeros_and_signs():
+    values = [1.5, -0.0, 0.0, -2.0, 1e-30, -1e-30, 0.2501, -7.03]
+    weights = np.repeat(np.array(list(itertools.product(values, values)), np.float32), lanes.LANES)
+    kept = lanes.unpaired(lanes.paired(weights))
+    assert np.isfinite(kept).all()
+    assert np.allclose(kept, weights, rtol=2**-8, atol=1e-37)
+
+
+@pytest.mark.parametrize("residual", [8, 16, 24])
+def test_a_net_of_any_width_in_bfloat16(residual):
+    net = made(WaveNetConfig(residual=residual, skip=20, dilations=(1, 2, 4)))
+    prime = torch.randint(40, (1, 30))
+    streams = Sampler(net, OUTPUTS["categorical"][0], "bfloat16").open(1)
+    _, raw = streams.advance(30, uniforms(0, range(1), 30), prime.float(), raw=True)
+    expected = net(prime)
+    assert float((raw - expected).abs().max()) < 0.03 * float(expected.abs().max())
+
+
 def test_gate_and_exponential():
     from latentscape.core.compiled import compiled
 

@@ -64,8 +64,9 @@ def paired(weights: np.ndarray) -> np.ndarray:
     """Return tiled float32 weights as bfloat16 pairs, int32 words; see the module."""
     bits = np.ascontiguousarray(weights, np.float32).view(np.uint32).astype(np.int64).reshape(-1, 2, LANES)
     low = ((bits[:, 0] + 0x7FFF + ((bits[:, 0] >> 16) & 1)) >> 16) & 0xFFFF
-    high = ((bits[:, 1] - low + 0x8000) >> 16) & 0xFFFF
-    return ((high << 16) | low).astype(np.uint32).view(np.int32).reshape(-1)
+    sign, size = bits[:, 1] & 0x80000000, bits[:, 1] & 0x7FFFFFFF
+    high = np.maximum(size - low + 0x8000, 0) >> 16 << 16  # beside a large low half, 0 stays as small as can be
+    return (sign | high | low).astype(np.uint32).view(np.int32).reshape(-1)
 
 
 def unpaired(words: np.ndarray) -> np.ndarray:
