@@ -6,6 +6,7 @@ import torch
 from small_run import DIM, HOP, RATE, make_instrument
 
 from latentscape.geometry.paths import Circle, Line
+from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.voice import Voice
 from latentscape.play import engine, limiter, sounding
 from latentscape.play.engine import Player
@@ -126,7 +127,7 @@ def test_labels_change_the_sound_and_silence_makes_no_voice(instrument, monkeypa
     assert players[1].sounding.labels == {}
     players[0].submit(lambda p: p.set_keys(True))
     heard(players[0], 40)
-    monkeypatch.setattr(sounding, "Voice", None)
+    monkeypatch.setattr(Instrument, "voice", None)
     assert not heard(players[0], 5)[0].any()
 
 

@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path as File
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from jaxtyping import Float, Num
@@ -43,6 +43,9 @@ from latentscape.models.second_stage import SecondStage
 from latentscape.registry import Joining, Window
 from latentscape.signal.representation import Quality, Representation
 from latentscape.signal.waveform import Waveform
+
+if TYPE_CHECKING:
+    from latentscape.instrument.voice import Voice
 
 FORMAT = 1
 """Format of run folders that this version writes, and the newest that it reads."""
@@ -263,6 +266,16 @@ class Instrument:
             raise UsageError(f"got a block of {block} samples, expected at least 1")
         return blocks_of(self._live(*self._plan(points, seconds), labels), block)
 
+    def voice(self, labels: Labels | None = None) -> "Voice":
+        """Return a live voice at its begin; see :mod:`latentscape.instrument.voice`.
+
+        Raises:
+            UsageError: the run can't be played live, or a label is not known.
+        """
+        from latentscape.instrument.voice import Voice
+
+        return Voice(self, labels)
+
     def reconstruct(
         self, wave: Float[Tensor, "c n"], *, quality: Quality = "best", labels: Labels | None = None
     ) -> Float[Tensor, "c n"]:
@@ -403,11 +416,13 @@ class Instrument:
         return samples, source
 
     def _live(self, samples: int, source: Callable[[int], Callable], labels: Labels | None) -> Iterator[Tensor]:
-        from latentscape.instrument.voice import Voice
-
-        voice, count = Voice(self, labels), self._count(samples)
+        voice, count = self.voice(labels), self._live_count(samples)
         points, size = source(count), self._rows_at_once()
         return voice.play((points(low, min(count, low + size)) for low in range(0, count, size)), samples)
+
+    def _live_count(self, samples: int) -> int:
+        """Return how many points a voice is pushed for so many samples."""
+        return self._count(samples)
 
     def _count(self, samples: int) -> int:
         return count_windows(self._sound().frames(samples), self.window.length, self.step)

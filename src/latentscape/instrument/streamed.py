@@ -5,10 +5,15 @@ Letters: c channels, n samples, T frames, m windows, d latent width (all layers,
 There is no mean of p(x | z) to join windows of. So windows are not joined at all: the code glides from one to the next
 while the decoder goes on drawing, each sample told those before it. What is drawn is a function of the points, of
 ``seed`` and of ``manner``. Images are drawn one by one, by the same seed.
+
+Live (:mod:`latentscape.instrument.drawn`) a path is evaluated once a piece of the glide, and points that come one a
+window are glided between as ever: without a slow sequence, this is the same sound, bit for bit.
 """
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Num
@@ -19,14 +24,18 @@ from latentscape.core.random import seeded
 from latentscape.dist.conditional import point
 from latentscape.instrument.instrument import FADE_SECONDS, Instrument, fades
 from latentscape.instrument.labels import Labels
-from latentscape.instrument.stream import whole_sound
+from latentscape.geometry.path import Path
 from latentscape.models.autoregressive import PRESENT
 from latentscape.models.bounds import evaluating
 from latentscape.models.second_stage import SecondStage
-from latentscape.models.vlae import Vlae
+from latentscape.models.streaming import Decoder
+from latentscape.models.vlae import GLIDE, Vlae
 from latentscape.nets.wavenet_sampler import Manner
 from latentscape.registry import Joining
 from latentscape.signal.representation import Quality
+
+if TYPE_CHECKING:
+    from latentscape.instrument.voice import Voice
 
 
 class Streamed(Instrument):
@@ -115,8 +124,30 @@ class Streamed(Instrument):
             pieces = list(self.model.stream(z, samples, told, seed=self.seed, manner=self.manner))
         yield self.legal(torch.cat(pieces, 1))
 
-    def _live(self, samples: int, source: Callable[[int], Callable], labels: Labels | None) -> Iterator[Tensor]:
-        return whole_sound(self._sound(), self._track(samples, source, labels), samples, "best")
+    @cached_property
+    def decoder(self) -> Decoder:
+        """What live voices draw by, made ready once."""
+        return Decoder(self.model)
+
+    def voice(self, labels: Labels | None = None) -> "Voice":
+        """Return a live voice at its begin; it takes a point every :data:`latentscape.models.vlae.GLIDE` samples."""
+        from latentscape.instrument.drawn import DrawnVoice
+
+        return DrawnVoice(self, labels)
+
+    def _live_count(self, samples: int) -> int:
+        return -(-samples // GLIDE)
+
+    def _plan(self, points: Path | Tensor, seconds: float | None) -> tuple[int, Callable[[int], Callable]]:
+        samples, source = super()._plan(points, seconds)
+        if seconds is not None or isinstance(points, Path):
+            return samples, source
+
+        def pieces(low: int, high: int) -> Tensor:
+            g, nearest = self.model.glide(points[:, : self.model.config.latent], low, high)
+            return torch.cat([g, points[nearest, self.model.config.latent :]], 1)
+
+        return samples, lambda count: source(count) if count == len(points) else pieces
 
     def _events(self, source: Callable[[int, int], Tensor], count: int, labels: Labels | None) -> Iterator[Tensor]:
         """Yield draws of p(x | z), ``[rows, *event]``, each a function of the seed and its place."""

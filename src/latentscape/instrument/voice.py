@@ -79,7 +79,7 @@ class Voice:
         count = len(points)
         waves = [torch.zeros(self._sound.channels, 0)]
         for low in range(0, count, every):
-            waves += self._advance(points[low : low + every])
+            waves += self._advance(points[low : low + every], every)
         wave = torch.cat(waves, -1)
         self.samples += wave.shape[-1]
         return wave
@@ -107,7 +107,11 @@ class Voice:
         left = samples - self.samples
         yield self.flush()[:, : max(0, left)]
 
-    def _advance(self, points: Tensor) -> list[Tensor]:
+    def pace(self, every: int = 1) -> float | None:
+        """Return how many times as fast as it is heard the sound is made here; ``None``: quick, no need to measure."""
+        return None
+
+    def _advance(self, points: Tensor, every: int) -> list[Tensor]:
         """Decode the last of the points, and interpolate up to it from the one before."""
         event = self._decode(points[-1:].to(self._device, torch.float32))
         before = event if self._event is None else self._event

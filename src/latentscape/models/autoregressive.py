@@ -265,7 +265,7 @@ class WaveNetConditional(Conditional[Tensor | None]):
             *(None if one is None else one.detach().cpu().float() for one in (heard.told, heard.series, heard.bare))
         )
         values = sampler.sample(n, rows, seed=seed, heard=told, manner=manner, prime=begun, threads=threads)
-        return self._restore(values.unsqueeze(1))
+        return self.restore(values.unsqueeze(1))
 
     def stream(
         self,
@@ -298,9 +298,9 @@ class WaveNetConditional(Conditional[Tensor | None]):
             size = min(every, n - start)
             streams.tell(told[piece : piece + 1])
             values, _ = streams.advance(size, uniforms(seed, range(1), size, start))
-            yield self._restore(values)
+            yield self.restore(values)
 
-    def _restore(self, values: Tensor) -> Tensor:
+    def restore(self, values: Tensor) -> Tensor:
         """Return drawn values in the units of x, on the model's device."""
         values = values.to(next(self.parameters()).device)
         if isinstance(self.likelihood, Codes):

@@ -348,13 +348,7 @@ class Vlae(LatentModel):
         """
         decoder = self.decoder
         assert isinstance(decoder, WaveNetConditional)
-        length, windows = self.event_shape[1], len(z[0])
-        pieces = torch.arange(-(-samples // GLIDE), device=z[0].device)
-        place = ((pieces * GLIDE + GLIDE / 2) / length - 0.5).clamp(0, windows - 1)
-        first = place.floor().long()
-        second = (first + 1).clamp_max(windows - 1)
-        g = torch.lerp(z[0][first], z[0][second], (place - first).unsqueeze(1))
-        nearest = place.round().long()
+        g, nearest = self.glide(z[0], 0, -(-samples // GLIDE))
         told = {name: value[nearest] for name, value in context.items() if name in self.config.condition}
         series = None
         if len(z) > 1:
@@ -364,6 +358,14 @@ class Vlae(LatentModel):
         with torch.no_grad():
             rows, bare = decoder.told_of(g, told, len(g)), decoder.told_of(None, {}, 1)
         return decoder.stream(samples, rows, GLIDE, series, bare, seed=seed, manner=manner)
+
+    def glide(self, g: Float[Tensor, "m d"], low: int, high: int) -> tuple[Float[Tensor, "k d"], Tensor]:
+        """Return what pieces ``low`` to ``high`` of a wave are told of windows end to end, and the window of each."""
+        middles = (torch.arange(low, high, device=g.device) * GLIDE + GLIDE / 2) / self.event_shape[1]
+        place = (middles - 0.5).clamp(0, len(g) - 1)
+        first = place.floor().long()
+        second = (first + 1).clamp_max(len(g) - 1)
+        return torch.lerp(g[first], g[second], (place - first).unsqueeze(1)), place.round().long()
 
     # -------------------------------------------------------------------------------------------------------- the rest
 

@@ -182,9 +182,9 @@ class Sampler(Sampling):
         self.output, self.storage = output, storage
         self.packed = _Packed(self.net, output, storage)
 
-    def part(self, rows: range, heard: Heard, manner: Manner) -> Part:
+    def part(self, rows: range, heard: Heard, manner: Manner) -> "WavePart":
         """Return some of the streams at their begin."""
-        return _Part(self, rows, heard, manner)
+        return WavePart(self, rows, heard, manner)
 
 
 class Streams:
@@ -240,8 +240,12 @@ class Streams:
         return found, torch.from_numpy(np.concatenate(halves))
 
 
-class _Part:
-    """The streams of one thread."""
+class WavePart:
+    """The streams of one thread.
+
+    Attributes:
+        packed: the weights; those of a sampler of the same net with another storage may take their place at any time.
+    """
 
     def __init__(self, sampler: Sampler, rows: range, heard: Heard, manner: Manner) -> None:
         self.rows, self.manner, self.packed, self.net = rows, manner, sampler.packed, sampler.net
@@ -262,12 +266,24 @@ class _Part:
         cut = slice(rows.start, rows.stop)
         self.bare = heard.bare
         self.tell(None if heard.told is None else heard.told[cut])
+        self.series, self.begin = None, 0
+        if heard.series is not None:
+            self.hear(heard.series[cut])
+
+    def copy(self) -> "WavePart":
+        """Return streams that go on from here by themselves."""
+        twin = copy.copy(self)
+        for name in ("state", "last", "ring", "pre", "carry", "act", "work", "sums"):  # what the kernel writes to
+            setattr(twin, name, aligned(getattr(self, name)))
+        return twin
+
+    def hear(self, series: Float[Tensor, "g c m"], first: int = 0) -> None:
+        """From the next sample on, hear another series, whose first step is step ``first`` of all."""
+        up = self.net.upsampler
+        assert up is not None
         with torch.no_grad():
-            self.series = None
-            if heard.series is not None:
-                up = self.net.upsampler
-                assert up is not None
-                self.series = self.net.listen(heard.series[cut], heard.series.shape[2] * up.hop)
+            self.series = self.net.listen(series, series.shape[2] * up.hop)
+        self.begin = first * up.hop // up.hold
 
     def tell(self, told: Tensor | None) -> None:
         """Set what is added to every gate, ``[q, l, 2 r]``."""
@@ -311,12 +327,11 @@ class _Part:
         assert up is not None
         now = int(self.state[-1])
         first, last = now // up.hold, (now + steps - 1) // up.hold + 1
-        if last > self.series.shape[1]:
-            raise UsageError(
-                f"the series ends after {self.series.shape[1] * up.hold} samples, {now + steps} were asked for"
-            )
+        begin, end = self.begin, self.begin + self.series.shape[1]
+        if last > end:
+            raise UsageError(f"the series ends after {end * up.hold} samples, {now + steps} were asked for")
         with torch.no_grad():
-            heard = self.net.heard_gates(self.series[:, first:last])
+            heard = self.net.heard_gates(self.series[:, first - begin : last - begin])
             if self.doubled:
                 heard = torch.cat([heard, torch.zeros_like(heard)])
             return self.packed.padded_gates(heard + self.fixed.unsqueeze(1)), np.array([up.hold, now - first * up.hold])
@@ -424,7 +439,7 @@ def aligned(array: np.ndarray) -> np.ndarray:
     """Return a copy whose first number lies at the begin of a cache line."""
     raw = np.empty(array.nbytes + 64, np.uint8)
     begin = -raw.ctypes.data % 64
-    copied = raw[begin : begin + array.nbytes].view(array.dtype)
+    copied = raw[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
     copied[:] = array
     return copied
 

@@ -150,6 +150,8 @@ def serve(
         LatentscapeError: the run can't be loaded or played, or the port can't be had.
     """
     stage = Stage(Instrument.load(run, device))
+    if stage.notice:
+        say(stage.notice)
     listener = bind(host or LOOPBACK[0], port)
     token = None if host is None else secrets.token_urlsafe(24)
     doors = Doors(host or LOOPBACK[0], listener.getsockname()[1], token)

@@ -103,6 +103,7 @@ class Session:
                     if not isinstance(hello, Hello):
                         raise UsageError("the first message must be hello")
                     player = Player(self.stage.instrument, hello.block)
+                    player.load.level = self.stage.level
                 except LatentscapeError as error:
                     await self._complain(error)
                     continue

@@ -65,7 +65,7 @@ class Sounding:
     """
 
     def __init__(self, instrument: Instrument, labels: Mapping[str, str] = {}) -> None:
-        voice = Voice(instrument, labels)
+        voice = instrument.voice(labels)
         assert instrument.representation is not None  # a voice has seen to that
         self.instrument = instrument
         self.rate, self.channels = instrument.representation.sample_rate, instrument.representation.channels
@@ -195,7 +195,7 @@ class Sounding:
         labels = self.labels if self._told else None
         if self._voice is None:
             self.motion.settle()
-            self._voice, labels = Voice(self.instrument, self.labels), None
+            self._voice, labels = self.instrument.voice(self.labels), None
         self._told = False
         points = torch.stack([self.motion.next() for _ in range(every)])
         wave = self._voice.push(points, labels, every=every)

@@ -21,6 +21,7 @@ from latentscape.instrument.labels import context_of
 from latentscape.instrument.map import LatentMap
 from latentscape.instrument.voice import Voice
 from latentscape.play import limits
+from latentscape.play.load import BUSY
 
 MOST_DOTS = 4000
 """Dots of the map; of a larger corpus, so many spread over it."""
@@ -61,14 +62,20 @@ class Stage:
     Args:
         instrument: of sound, with a representation that can be played live.
 
+    Attributes:
+        hop: samples that a point stands for.
+        level: of quality that a listener begins with; see :class:`latentscape.play.load.Load`.
+        notice: what a listener should know of how it plays here; ``""``: nothing.
+
     Raises:
-        UsageError: it can't be played.
+        UsageError: it can't be played, or not by this machine.
     """
 
     def __init__(self, instrument: Instrument) -> None:
-        Voice(instrument)
+        voice = instrument.voice()
         assert instrument.representation is not None
-        self.instrument, self.sound = instrument, instrument.representation
+        self.instrument, self.sound, self.hop = instrument, instrument.representation, voice.hop
+        self.level, self.notice = _able(voice, instrument.name)
         self.dim = instrument.dim
         self.vocabulary = {name: tuple(values) for name, values in instrument.vocabulary.items()}
         count = len(instrument.chart.clips)
@@ -179,7 +186,8 @@ class Stage:
             "name": self.instrument.name,
             "sample_rate": rate,
             "channels": self.sound.channels,
-            "step_seconds": self.instrument.step * self.sound.hop / rate,
+            "step_seconds": self.hop / rate,
+            "notice": self.notice,
             "dim": self.dim,
             "latency_seconds": live.latency / rate,
             "labels": {name: list(values) for name, values in self.vocabulary.items()},
@@ -206,6 +214,26 @@ class Stage:
                 }
             )
         return dots
+
+
+def _able(voice: Voice, name: str) -> tuple[int, str]:
+    """Return the level to begin with, and what is to be said of it, where sound is drawn sample by sample.
+
+    Raises:
+        UsageError: it is heard faster than this machine draws it.
+    """
+    pace = voice.pace()
+    if pace is None or pace * BUSY >= 1:
+        return 0, ""
+    light = max(pace, voice.pace(every=2) or 0.0)
+    if light * BUSY >= 1:
+        return 1, ""
+    if light < 1:
+        raise UsageError(
+            f"{name or 'this run'} can't be played live here: this machine draws {light:.2g} s of its sound "
+            "a second; `latentscape walk`, `morph` and `sample` make its sounds, at any speed"
+        )
+    return 1, f"This machine draws the sound {light:.1f} times as fast as it is heard: it may stutter, and answers late."
 
 
 def rounded(values: Tensor) -> list:

@@ -223,6 +223,8 @@ const start = async () => {
   if (middle >= 0) tools.goDot(middle);
   const first = !remembered();
   $("welcome").hidden = !first;
+  $("notice").hidden = !info.notice;
+  $("notice").textContent = info.notice;
   $("start").addEventListener("click", async () => {
     remember();
     $("curtain").hidden = true;
@@ -231,7 +233,7 @@ const start = async () => {
     performer.play(true);
     $("play").setAttribute("aria-pressed", "true");
     $("play").setAttribute("aria-label", "Stop");
-    say(first ? $("welcome").textContent : "");
+    say([first ? $("welcome").textContent : "", info.notice].join(" ").trim());
   });
   store.begin();
   window.latentscape = { info, store, link, audio, live, performer, tools, view }; // for tests and the curious
