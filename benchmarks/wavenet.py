@@ -1,6 +1,6 @@
 """Samples a second of WaveNets: ours, a plain cached sampler in PyTorch, and vincentherrmann/pytorch-wavenet.
 
-    python benchmarks/wavenet.py [--peer CHECKOUT] [--seconds 2] [--turns 3] [--cpu-time] [--json FILE]
+    python benchmarks/wavenet.py [--peer CHECKOUT] [--seconds 2] [--turns 3] [--cpu-time] [--json FILE] [--device cuda]
 
 Kernel width 2, 256 codes, a head of S-S-256, random weights; layers x (residual, skip) as the table says. Systems take
 turns, so that the machine's other load meets all alike; the best turn counts. On a busy machine ``--cpu-time`` counts
@@ -11,6 +11,7 @@ weights; ``--loss RUN`` gives it for a trained run: bits a sample that held-out 
 
 import argparse
 import contextlib
+import copy
 import io
 import json
 import math
@@ -24,6 +25,7 @@ import torch
 import torch.nn.functional as F
 
 from latentscape.nets.wavenet import WaveNet, WaveNetConfig
+from latentscape.nets.wavenet_batch import BatchSampler
 from latentscape.nets.wavenet_sampler import Heard, Sampler, uniforms
 
 SIZES = {"10 x (32, 64)": (1, 32, 64), "20 x (32, 128)": (2, 32, 128), "30 x (64, 256)": (3, 64, 256)}
@@ -36,6 +38,17 @@ def ours(net: WaveNet, storage: str, rows: int, threads: int, *, local: bool) ->
     most = 4_000_000 // rows
     series = torch.randn(rows, 80, most // 256 + 1) if local else None
     streams = Sampler(net, storage=storage).open(rows, Heard(series=series), threads=threads)
+
+    def work(steps: int) -> int:
+        streams.advance(steps, uniforms(0, range(rows), steps))
+        return rows * steps
+
+    return work
+
+
+def batch(net: WaveNet, rows: int, device: str) -> Callable[[int], int]:
+    """The sampler that a GPU takes: many streams as one batch in torch."""
+    streams = BatchSampler(copy.deepcopy(net).to(device)).open(rows)
 
     def work(steps: int) -> int:
         streams.advance(steps, uniforms(0, range(rows), steps))
@@ -119,6 +132,8 @@ def measure(arguments: argparse.Namespace) -> list[dict]:
             systems[f"ours, {storage}, local"] = (ours(hearing, storage, 1, 1, local=True), 1)
             systems[f"ours, {storage}, 16 streams on 2 cores"] = (ours(net, storage, 16, 2, local=False), 2)
             systems[f"ours, {storage}, 16 streams on 2 cores, local"] = (ours(hearing, storage, 16, 2, local=True), 2)
+        systems[f"ours, batch in torch ({arguments.device})"] = (batch(net, 1, arguments.device), 1)
+        systems[f"ours, batch in torch ({arguments.device}), 16 streams"] = (batch(net, 16, arguments.device), 1)
         systems["plain PyTorch, cached"] = (plain(net), 1)
         if arguments.peer:
             systems["pytorch-wavenet, generate_fast"] = (peer(arguments.peer, stacks, r, s), 1)
@@ -171,6 +186,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--cpu-time", action="store_true")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--device", default="cpu", help="of the batch in torch")
     parser.add_argument("--loss", type=Path, metavar="RUN")
     parser.add_argument("--windows", type=int, default=32)
     arguments = parser.parse_args()

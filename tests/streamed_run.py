@@ -35,9 +35,7 @@ def streamed(kind: str = "codes") -> Streamed:
     )  # fmt: skip
     window = Window(length=facts["length"], hop=facts["length"])
     sound = (
-        Waveform(WaveformConfig(sample_rate=RATE))
-        if kind == "values"
-        else MuLaw(MuLawConfig(sample_rate=RATE, mu=15))
+        Waveform(WaveformConfig(sample_rate=RATE)) if kind == "values" else MuLaw(MuLawConfig(sample_rate=RATE, mu=15))
     )
     model = Vlae(config, window.event_shape(sound.frame_size), {"voice": 2}).eval()
     with torch.no_grad():  # what is told and heard is to matter

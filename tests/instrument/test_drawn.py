@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from streamed_run import KINDS, LATENT, RATE, streamed
 
 from latentscape.core.errors import UsageError
 from latentscape.geometry.paths import Line
 from latentscape.instrument.drawn import DrawnVoice
 from latentscape.models.vlae import GLIDE
 from latentscape.nets.wavenet_sampler import Manner, uniforms
+from streamed_run import KINDS, LATENT, RATE, streamed
 
 SLOW = sorted(kind for kind in KINDS if "slow" in kind)
 PLAIN = sorted(set(KINDS) - set(SLOW))

@@ -8,7 +8,9 @@ import torch
 from latentscape.core.errors import ConfigError, LikelihoodError
 from latentscape.core.random import seeded
 from latentscape.laws.conditional import check_gradients, check_storage
+from latentscape.models import autoregressive
 from latentscape.models.autoregressive import Autoregressive, AutoregressiveConfig, SeriesConfig
+from latentscape.nets.wavenet_batch import BatchSampler
 from latentscape.nets.wavenet_sampler import Heard, Manner
 
 NET = {"residual": 8, "skip": 16, "dilations": (1, 2, 4), "heard": 4, "hold": 4}
@@ -159,6 +161,19 @@ def test_a_prime_is_gone_on_from():
         other = model.conditional.draw(24, 3, prime=(prime + 1) % 16, seed=1)
     assert torch.equal(x[:, :, :10], prime)
     assert not torch.equal(x[:, :, 10:], other[:, :, 10:])
+
+
+def test_many_streams_on_a_gpu_are_one_batch(monkeypatch):
+    assert [autoregressive.batched(torch.device(kind), rows) for kind in ("cpu", "mps", "cuda") for rows in (1, 9)] == [
+        *(False,) * 5, True,
+    ]  # fmt: skip
+    model = made(condition=("voice",))
+    with torch.no_grad():
+        heard = model.conditional.heard(None, {"voice": torch.tensor([0, 1, 2])}, 3)
+        compiled = model.conditional.draw(24, 3, heard, seed=2)
+        monkeypatch.setattr(autoregressive, "batched", lambda device, rows: True)
+        assert torch.equal(model.conditional.draw(24, 3, heard, seed=2), compiled)
+        assert isinstance(model.conditional.sampler("float32", 3), BatchSampler)
 
 
 def test_strength_moves_away_from_what_is_told_nothing():

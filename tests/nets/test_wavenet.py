@@ -1,5 +1,6 @@
 """The network, and what is kept between its steps: cached equals uncached."""
 
+import contextlib
 import itertools
 
 import numpy as np
@@ -9,8 +10,9 @@ import torch.nn.functional as F
 
 from covering import covering
 from latentscape.core.errors import UsageError
-from latentscape.nets import lanes
+from latentscape.nets import lanes, wavenet_batch
 from latentscape.nets.wavenet import WaveNet, WaveNetConfig
+from latentscape.nets.wavenet_batch import BatchSampler
 from latentscape.nets.wavenet_sampler import Heard, Manner, Output, Sampler, uniforms
 
 OUTPUTS = {
@@ -18,6 +20,7 @@ OUTPUTS = {
     "logistic": (Output("logistic", 256, (3.0, float(np.log(1 / 8 / 255)))), 9, 0),
     "gaussian": (Output("gaussian", 0, (0.5, 1e-3)), 2, 0),
 }
+SAMPLERS = {"batch": BatchSampler, "compiled": Sampler}
 
 
 def made(config: WaveNetConfig, kind: str = "categorical", told: int = 0, channels: int = 0, hop: int = 1) -> WaveNet:
@@ -115,9 +118,11 @@ STACKS = [((1, 2, 4, 8), 1), ((1, 3, 9), 2), ((5,), 1), ((4, 1), 2)]
 CASES = covering((1, 2, 3), STACKS, tuple(OUTPUTS), (0, 3), (0, 2), (1, 3, 7), (1.0, 1.7))
 
 
+@pytest.mark.parametrize("made_ready", sorted(SAMPLERS))
 @pytest.mark.parametrize(("kernel", "stack"), itertools.product((1, 2, 3), STACKS))
-def test_cached_equals_uncached(kernel, stack):
+def test_cached_equals_uncached(kernel, stack, made_ready, monkeypatch):
     """Any three of kernel, dilations, output, conditions, series, rows and strength meet, cut into blocks."""
+    monkeypatch.setattr(wavenet_batch, "BLOCK", 12)  # a piece is several blocks
     (dilations, stacks), worst, tried = stack, 0.0, 0
     config = WaveNetConfig(
         residual=12 if stacks == 1 else 16, skip=20, kernel=kernel, dilations=dilations, stacks=stacks, heard=5, hold=4
@@ -125,7 +130,7 @@ def test_cached_equals_uncached(kernel, stack):
     for kind, told, heard, rows, strength in [case[2:] for case in CASES if case[:2] == (kernel, stack)]:
         net = made(config, kind, told, heard, 12)
         output = OUTPUTS[kind][0]
-        sampler = Sampler(net, output)
+        sampler = SAMPLERS[made_ready](net, output)
         n, prime = 45, torch.randint(40, (rows, 9)).float()
         given = Heard(
             torch.randn(rows, told) if told else None,
@@ -165,6 +170,60 @@ def test_rows_do_not_know_of_each_other():
         assert torch.equal(alone[0], together[row])
 
 
+def test_a_batch_draws_as_the_compiled_sampler_does():
+    net = made(WaveNetConfig(residual=16, skip=32, dilations=(1, 2, 4, 8), heard=5, hold=4), "categorical", 3, 2, 12)
+    heard = Heard(torch.randn(2, 3), torch.randn(2, 2, 5), torch.zeros(1, 3))
+    manner, output, prime = Manner(0.9, 0.95, 1.5), OUTPUTS["categorical"][0], torch.randint(40, (2, 7)).float()
+    for threads in (1, 2):
+        both = [
+            SAMPLERS[name](net, output).sample(60, 2, seed=3, heard=heard, manner=manner, prime=prime, threads=threads)
+            for name in sorted(SAMPLERS)
+        ]
+        assert torch.equal(*both)  # the same numbers from (0, 1), and none of these falls on an edge
+
+
+def test_a_captured_step_is_replayed_from_where_the_streams_stood(monkeypatch):
+    """What is done around a graph, with one that runs its step again: no device is needed to see it."""
+
+    class Graph(torch.cuda.CUDAGraph):
+        raw = False
+
+        def __new__(cls):
+            return object.__new__(cls)
+
+        def __init__(self):
+            pass
+
+        def replay(self):
+            part._step(self.raw)
+
+    class Stream:
+        def wait_stream(self, other):
+            pass
+
+    for name, replaced in (
+        ("Stream", Stream), ("current_stream", Stream), ("stream", contextlib.nullcontext), ("CUDAGraph", Graph),
+        ("graph", contextlib.nullcontext), ("device", contextlib.nullcontext),
+    ):  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, replaced)
+    net = made(WaveNetConfig(residual=8, skip=8, dilations=(1, 3)), told=3)
+    waves = []
+    for captures in (False, True):
+        streams = BatchSampler(net, OUTPUTS["categorical"][0]).open(2, Heard(torch.ones(2, 3)))
+        part = streams._parts[0]
+        part.captures = captures
+        draws = uniforms(0, range(2), 30)
+        first, _ = streams.advance(10, draws[:, :10])
+        streams.tell(torch.zeros(2, 3))
+        Graph.raw = True
+        second, raw = streams.advance(20, draws[:, 10:], raw=True)
+        Graph.raw = False
+        waves.append((first, second, raw))
+        assert len(part.graphs) == 2 * captures
+    for plain, captured in zip(*waves, strict=True):
+        assert torch.equal(plain, captured)
+
+
 def test_draws_are_of_seed_row_and_step():
     whole = uniforms(3, range(4), 50)
     assert np.array_equal(whole[2:3, 20:], uniforms(3, [2], 30, start=20))
@@ -177,18 +236,20 @@ def test_draws_are_of_seed_row_and_step():
 # ------------------------------------------------------------------------------------------------------------- draws
 
 
-def drawn(kind: str, manner: Manner, n: int = 400):
+def drawn(kind: str, manner: Manner, made_ready: str):
+    n = 400 if made_ready == "compiled" else 200
     net = made(WaveNetConfig(residual=8, skip=16, dilations=(1, 2, 4)), kind)
     output = OUTPUTS[kind][0]
     draws = uniforms(1, range(2), n)
-    values, raw = Sampler(net, output).open(2, manner=manner).advance(n, draws, raw=True)
+    values, raw = SAMPLERS[made_ready](net, output).open(2, manner=manner).advance(n, draws, raw=True)
     return values.double(), raw.double(), torch.from_numpy(draws).double()
 
 
+@pytest.mark.parametrize("made_ready", sorted(SAMPLERS))
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 @pytest.mark.parametrize("nucleus", [1.0, 0.7])
-def test_a_code_inverts_the_cumulated_law(temperature, nucleus):
-    values, raw, draws = drawn("categorical", Manner(temperature, nucleus))
+def test_a_code_inverts_the_cumulated_law(temperature, nucleus, made_ready):
+    values, raw, draws = drawn("categorical", Manner(temperature, nucleus), made_ready)
     p = (raw / temperature).softmax(2)
     if nucleus < 1:
         order = p.argsort(2, descending=True)
@@ -203,13 +264,15 @@ def test_a_code_inverts_the_cumulated_law(temperature, nucleus):
     assert edge.float().mean() < 0.05
 
 
-def test_temperature_0_takes_the_mode():
-    values, raw, _ = drawn("categorical", Manner(0.0))
+@pytest.mark.parametrize("made_ready", sorted(SAMPLERS))
+def test_temperature_0_takes_the_mode(made_ready):
+    values, raw, _ = drawn("categorical", Manner(0.0), made_ready)
     assert torch.equal(values, raw.argmax(2).double())
 
 
-def test_a_level_is_a_component_and_a_logistic_variable():
-    values, raw, draws = drawn("logistic", Manner())
+@pytest.mark.parametrize("made_ready", sorted(SAMPLERS))
+def test_a_level_is_a_component_and_a_logistic_variable(made_ready):
+    values, raw, draws = drawn("logistic", Manner(), made_ready)
     logits, means, scales = raw.unflatten(2, (3, 3)).unbind(2)
     cumulated = logits.softmax(2).cumsum(2)
     chosen = torch.searchsorted(cumulated, draws[..., :1].contiguous())
@@ -223,8 +286,9 @@ def test_a_level_is_a_component_and_a_logistic_variable():
     assert values.std() > 5
 
 
-def test_a_real_value_is_normal():
-    values, raw, draws = drawn("gaussian", Manner())
+@pytest.mark.parametrize("made_ready", sorted(SAMPLERS))
+def test_a_real_value_is_normal(made_ready):
+    values, raw, draws = drawn("gaussian", Manner(), made_ready)
     scale = F.softplus(raw[..., 1] + 0.5) + 1e-3
     noise = (-2 * draws[..., 0].log()).sqrt() * (2 * np.pi * draws[..., 1]).cos()
     torch.testing.assert_close(values, raw[..., 0] + scale * noise, rtol=1e-4, atol=1e-4)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from streamed_run import RATE, streamed
 
 from latentscape.core.errors import UsageError
 from latentscape.geometry.paths import Circle
@@ -17,6 +16,7 @@ from latentscape.play.limits import REPORTS, Bucket
 from latentscape.play.load import Load
 from latentscape.play.sounding import Sounding
 from latentscape.play.stage import Stage
+from streamed_run import RATE, streamed
 
 FADE = round(sounding.FADE_SECONDS * RATE)
 QUIET = 0.3  # what is drawn at random weights is loud; the limiter is to do nothing
@@ -98,5 +98,7 @@ def test_a_stage_says_how_it_keeps_up_and_refuses_what_can_not(monkeypatch):
         assert stage.facts()["notice"] == stage.notice
         assert stage.facts()["step_seconds"] == GLIDE / RATE
     paces.update({1: 0.5, 2: 0.8})
-    with pytest.raises(UsageError, match=r"lossy can't be played live here: this machine draws 0.8 s of its sound a sec"):
+    with pytest.raises(
+        UsageError, match=r"lossy can't be played live here: this machine draws 0.8 s of its sound a sec"
+    ):
         Stage(instrument)

@@ -267,11 +267,7 @@ class Instrument:
         return blocks_of(self._live(*self._plan(points, seconds), labels), block)
 
     def voice(self, labels: Labels | None = None) -> "Voice":
-        """Return a live voice at its begin; see :mod:`latentscape.instrument.voice`.
-
-        Raises:
-            UsageError: the run can't be played live, or a label is not known.
-        """
+        """Return a live voice at its begin; see :mod:`latentscape.instrument.voice`, also for what is refused."""
         from latentscape.instrument.voice import Voice
 
         return Voice(self, labels)
@@ -421,7 +417,6 @@ class Instrument:
         return voice.play((points(low, min(count, low + size)) for low in range(0, count, size)), samples)
 
     def _live_count(self, samples: int) -> int:
-        """Return how many points a voice is pushed for so many samples."""
         return self._count(samples)
 
     def _count(self, samples: int) -> int:

@@ -22,9 +22,9 @@ from torch import Tensor
 from latentscape.core.errors import UsageError
 from latentscape.core.random import seeded
 from latentscape.dist.conditional import point
+from latentscape.geometry.path import Path
 from latentscape.instrument.instrument import FADE_SECONDS, Instrument, fades
 from latentscape.instrument.labels import Labels
-from latentscape.geometry.path import Path
 from latentscape.models.autoregressive import PRESENT
 from latentscape.models.bounds import evaluating
 from latentscape.models.second_stage import SecondStage

@@ -39,6 +39,7 @@ from latentscape.models.autoencoder import full_precision
 from latentscape.models.labels import Labels
 from latentscape.models.model import Model, Terms
 from latentscape.nets.wavenet import WaveNet, WaveNetConfig
+from latentscape.nets.wavenet_batch import BatchSampler
 from latentscape.nets.wavenet_sampler import Heard, Manner, Output, Sampler, Sampling, Storage, uniforms
 
 SampleLaw = Annotated[CategoricalConfig | LogisticMixtureConfig | GaussianConfig, Field(discriminator="kind")]
@@ -197,8 +198,14 @@ class WaveNetConditional(Conditional[Tensor | None]):
         """Numbers that tell of a whole item."""
         return self.labels.width + self.config.vector + self.given
 
-    def sampler(self, storage: Storage) -> Sampling:
-        """Return the network made ready for sampling."""
+    def sampler(self, storage: Storage, rows: int = 1) -> Sampling:
+        """Return the network made ready for sampling: many streams on a GPU as a batch, else compiled.
+
+        One stream is drawn on the processor wherever the model lies: a step is a hundred small kernels in a row, which
+        a GPU gives no less time for one stream than for many. ``storage`` is of the compiled one.
+        """
+        if batched(next(self.parameters()).device, rows):
+            return BatchSampler(self.net, self.output)
         return Sampler(self.net, self.output, storage)
 
     def forward(self, given: Tensor | None, context: Context = {}) -> WaveLaw:
@@ -260,9 +267,12 @@ class WaveNetConditional(Conditional[Tensor | None]):
         begun = None
         if prime is not None:
             begun = (self._levels(prime) if self.output.levels else self.likelihood.units.standardise(prime))[:, 0]
-        sampler = self.sampler(storage)
+        sampler = self.sampler(storage, rows)
         told = Heard(
-            *(None if one is None else one.detach().cpu().float() for one in (heard.told, heard.series, heard.bare))
+            *(
+                None if one is None else one.detach().to(sampler.device).float()
+                for one in (heard.told, heard.series, heard.bare)
+            )
         )
         values = sampler.sample(n, rows, seed=seed, heard=told, manner=manner, prime=begun, threads=threads)
         return self.restore(values.unsqueeze(1))
@@ -395,6 +405,11 @@ class Autoregressive(Model):
                 self.conditional.net.listen(context[SERIES].float(), x.shape[2])
             except UsageError as error:
                 raise LikelihoodError(f"{error}") from error
+
+
+def batched(device: torch.device, rows: int) -> bool:
+    """Return whether so many streams of a model on a device are drawn there, as a batch."""
+    return device.type == "cuda" and rows > 1
 
 
 def output_of(likelihood: Likelihood) -> Output:

@@ -78,7 +78,7 @@ class RecurrentConditional(WaveNetConditional):
         """Return the network that reads ``levels`` codes, or values (0)."""
         return SampleRnn(cast("SampleRnnConfig", self.config.net), self.likelihood.channels, levels, self.told)
 
-    def sampler(self, storage: Storage) -> Sampling:
+    def sampler(self, storage: Storage, rows: int = 1) -> Sampling:
         """Return the network made ready for sampling."""
         return TieredSampler(self.net, self.output, storage)
 

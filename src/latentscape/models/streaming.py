@@ -74,9 +74,7 @@ class Wave:
         twin._part, twin._heard = self._part.copy(), self._heard.copy()
         return twin
 
-    def push(
-        self, z: Latents, context: Mapping[str, Tensor] = {}, storage: Storage = "float32"
-    ) -> Num[Tensor, "1 GLIDE"]:
+    def push(self, z: Latents, context: Mapping[str, Tensor] = {}, storage: Storage = "float32") -> Num[Tensor, "1 n"]:
         """Return the samples that are drawn at a point, in the units of x.
 
         Args:

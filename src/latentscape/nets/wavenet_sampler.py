@@ -117,13 +117,15 @@ class Part(Protocol):
 
 
 class Sampling(ABC):
-    """A network made ready for sampling on the processor.
+    """A network made ready for sampling.
 
     Attributes:
         output: what its raw parameters mean.
+        device: where conditions are wanted.
     """
 
     output: Output
+    device: torch.device = torch.device("cpu")
 
     @abstractmethod
     def part(self, rows: range, heard: Heard, manner: Manner) -> Part:
@@ -266,7 +268,8 @@ class WavePart:
         cut = slice(rows.start, rows.stop)
         self.bare = heard.bare
         self.tell(None if heard.told is None else heard.told[cut])
-        self.series, self.begin = None, 0
+        self.series: Tensor | None = None
+        self.begin = 0
         if heard.series is not None:
             self.hear(heard.series[cut])
 

@@ -233,7 +233,10 @@ def _able(voice: Voice, name: str) -> tuple[int, str]:
             f"{name or 'this run'} can't be played live here: this machine draws {light:.2g} s of its sound "
             "a second; `latentscape walk`, `morph` and `sample` make its sounds, at any speed"
         )
-    return 1, f"This machine draws the sound {light:.1f} times as fast as it is heard: it may stutter, and answers late."
+    return (
+        1,
+        f"This machine draws the sound {light:.1f} times as fast as it is heard: it may stutter, and answers late.",
+    )
 
 
 def rounded(values: Tensor) -> list:
