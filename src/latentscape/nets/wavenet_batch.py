@@ -17,7 +17,7 @@ rounded otherwise, so that sounds are alike until a draw falls on an edge.
 """
 
 import copy
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -44,13 +44,17 @@ class BatchSampler(Sampling):
     def __init__(self, net: WaveNet, output: Output = Output()) -> None:
         self.net = copy.deepcopy(net).float().eval().requires_grad_(False)
         self.output = output
-        self.device: torch.device = net.table.device
         r = net.config.residual
         gates = torch.stack([gate.weight.T for _, gate, _ in self.net.layers])
         outs = torch.stack([out.weight.T for _, _, out in self.net.layers])
         self.past, self.present = gates[:, :-r].contiguous(), gates[:, -r:].contiguous()
         self.onward, self.skip = outs[:, :, :r].contiguous(), outs[:, :, r:].flatten(0, 1).contiguous()
         self.start = float(net.levels) if net.levels else (output.levels - 1) / 2 if output.levels else 0.0
+
+    @property
+    def device(self) -> torch.device:
+        """Where conditions are wanted: where the network lies."""
+        return self.net.table.device
 
     def open(self, rows: int, heard: Heard = Heard(), manner: Manner = Manner(), threads: int = 1) -> Streams:
         """Return ``rows`` streams at their begin, in one batch whatever ``threads`` says; see :meth:`Sampling.open`."""
@@ -70,7 +74,7 @@ class _Batch:
         self.doubled = manner.strength != 1
         g, depth, config = len(rows), len(self.net.dilations), self.net.config
         q = 2 * g if self.doubled else g
-        at = {"device": sampler.device}
+        at: dict[str, Any] = {"device": sampler.device}
         dilations = torch.tensor(self.net.dilations, **at)
         self.lengths = (config.kernel - 1) * dilations
         self.begins = self.lengths.cumsum(0) - self.lengths

@@ -121,11 +121,14 @@ class Sampling(ABC):
 
     Attributes:
         output: what its raw parameters mean.
-        device: where conditions are wanted.
     """
 
     output: Output
-    device: torch.device = torch.device("cpu")
+
+    @property
+    def device(self) -> torch.device:
+        """Where conditions are wanted."""
+        return torch.device("cpu")
 
     @abstractmethod
     def part(self, rows: range, heard: Heard, manner: Manner) -> Part:
