@@ -1,15 +1,18 @@
 """A journal of raw-waveform auto-encoders, experiment by experiment, with the cures for what went wrong in it.
 
     python benchmarks/raw.py OUT [--sources phrases:30:notes speech] [--minutes 3] [--only journal walks refine seams]
+                             [--members raw-first drawn ...]
     python benchmarks/raw.py OUT --only step
 
 Each experiment is trained by its recipe (the twin for a CPU) for the same minutes, into ``OUT/runs``; a run that is
-there is not trained again. Nothing is tuned on what is shown. What is printed, as one table a source:
+there is not trained again. Cures come with 50 latents and with the 10 of the journal's walks; ``drawn`` is the recipe
+``vlae``, whose decoder draws sample after sample (half a second at 8 kHz a window). Nothing is tuned on what is shown.
+What is printed, as one table a source:
 
 * journal: of reconstructed held-out sound its signal-to-noise ratio (dB), level beside the original's (dB) and
   log-spectral distance (dB); bound in nats a sample, and how much lower on training sound; active latents.
 * walks: of 33 windows along the diagonal (every coordinate -r to r) and the circle (sin, cos, sin, cos ...) with
-  r = 1, and along both through the corpus's codes (mean, two deviations of each principal direction): share of the
+  r = 1, and along both through the corpus's codes (`latentscape walk --kind diagonal`, `circle`): share of the
   corpus's interquartile range of centroid and loudness that is reached, by windows whose flatness and voicing lie in
   the corpus's 5 to 95 % range alone; how many these are; and range of their pitch (semitones).
 * refine: twenty passes of 4 s of held-out sound, in the journal's way and in ours: level drift (dB), least distance of
@@ -46,12 +49,21 @@ from latentscape.experiment.run import Request, open_run
 from latentscape.experiment.train import run_experiment
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.reference import held_part
+from latentscape.instrument.streamed import Streamed
 from latentscape.measure.curves import curves_of
 from latentscape.measure.refinement import spectral_step, usual
 from latentscape.measure.seams import seam_course
 
 EXPERIMENTS = ("raw-first", "raw-one-layer", "raw-continuous", "raw-refine", "raw-trajectories", "raw-4s", "raw-8s")
 CURES = ("raw-conv", "raw-spectral", "raw-vaegan")
+DRAWN = "drawn"
+TEN = "model.latent=10"
+MEMBERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    **{name: (f"{name}-small", ()) for name in (*EXPERIMENTS, *CURES)},
+    **{f"{name}-10": (f"{name}-small", (TEN,)) for name in CURES},
+    DRAWN: ("vlae", (TEN,)),
+}
+"""Name -> recipe and what is set beside: cures with as few latents as the journal's walks, too."""
 POINTS = 33
 JOINED = 40
 PASSES = 20
@@ -106,12 +118,13 @@ def reached(walk: list[Window | None], corpus: list[Window]) -> dict[str, float]
     return found
 
 
-def trained(out: Path, source: str, recipe: str, minutes: float, sets: tuple[str, ...] = (), name: str = "") -> Path:
-    """Train a recipe's twin for a CPU unless that was done."""
-    run = out / "runs" / slug(source) / (name or recipe)
+def trained(out: Path, source: str, name: str, minutes: float) -> Path:
+    """Train a member unless that was done."""
+    run = out / "runs" / slug(source) / name
     if not (run / "verdict.json").exists():
+        recipe, sets = MEMBERS[name]
         sets = (f"train.minutes={minutes}", "train.tensorboard=false", *sets)
-        run_experiment(Request(source, run, f"{recipe}-small", sets, overwrite=run.exists()), quiet)
+        run_experiment(Request(source, run, recipe, sets, overwrite=run.exists()), quiet)
     return run
 
 
@@ -181,6 +194,9 @@ def walks(run: Path) -> dict[str, dict[str, float]]:
 
 
 def decoded(instrument: Instrument, z: Tensor, rate: int) -> list[Window | None]:
+    if isinstance(instrument, Streamed):  # one stream, cut into windows
+        length = instrument.window.length
+        return [describe(wave, rate) for wave in instrument.render(z, len(z) * length / rate).split(length, 1)]
     return [describe(wave.cpu(), rate) for events in instrument.events(z) for wave in events]
 
 
@@ -203,9 +219,16 @@ def seams(run: Path, picture: Path) -> dict[str, dict[str, float]]:
     generator = torch.Generator().manual_seed(0)
     chart = instrument.chart
     z = chart.mean + torch.randn(JOINED, instrument.dim, generator=generator) * chart.deviation
-    own = torch.stack([wave.cpu() for events in instrument.events(z) for wave in events])
+    drawn = isinstance(instrument, Streamed)
+    seconds = instrument.window.length / rate
+    events = (
+        [instrument.render(point[None], seconds) for point in z]
+        if drawn
+        else [wave.cpu() for part in instrument.events(z) for wave in part]
+    )
+    own = torch.stack(events)
     rows, waves = {}, {}
-    for name in ("plain", "fade", "aligned"):
+    for name in ("plain",) if drawn else ("plain", "fade", "aligned"):
         joined = instrument.joined(name)  # type: ignore[arg-type]
         wave = joined.render(z)
         found = seam_course(wave, rate, joined.joins(wave.shape[1]))
@@ -225,7 +248,8 @@ def draw(waves: dict[str, tuple[Tensor, list[float]]], rate: int, target: Path) 
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(len(waves), 1, figsize=(9, 5), sharey=True, layout="constrained")
+    figure = pyplot.figure(figsize=(9, 5), layout="constrained")
+    panels = figure.subplots(len(waves), 1, sharey=True, squeeze=False)[:, 0]
     for panel, (name, (wave, joins)) in zip(panels, waves.items(), strict=True):
         middle = joins[2]
         low = max(0, int((middle - 0.1) * rate))
@@ -260,7 +284,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--sources", nargs="+", default=["phrases:30:notes", "speech"])
     parser.add_argument("--minutes", type=float, default=3.0)
-    parser.add_argument("--recipes", nargs="+", default=[*EXPERIMENTS, *CURES])
+    parser.add_argument("--members", nargs="+", default=list(MEMBERS), choices=list(MEMBERS))
     parser.add_argument("--only", nargs="+", default=list(FIGURES), choices=[*FIGURES, "step"])
     parser.add_argument("--loop", choices=("ours", "plain"), help="of this process, for --only step")
     given = parser.parse_args()
@@ -271,7 +295,7 @@ def main() -> None:
         for loop in ("ours", "plain"):  # a process each, since memory is what is measured
             subprocess.run([sys.executable, __file__, str(given.out), "--loop", loop], check=True)
     for source in given.sources:
-        runs = {name: trained(given.out, source, name, given.minutes) for name in given.recipes}
+        runs = {name: trained(given.out, source, name, given.minutes) for name in given.members}
         for figure in (name for name in given.only if name != "step"):
             target = given.out / f"{figure}-{slug(source)}.json"
             rows = {name: found(figure, run, given.out, slug(source)) for name, run in runs.items()}

@@ -9,6 +9,7 @@ import torch
 from torch.distributions import Independent, Normal
 
 from latentscape.core.errors import DataError, UsageError
+from latentscape.core.random import seed_of
 from latentscape.edit.refine import MANNERS, Manner, manner_of, refine
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.map import latent_map
@@ -17,6 +18,7 @@ from latentscape.models.model import LatentModel, Layer
 from latentscape.registry import Window
 from latentscape.signal.stft import LogStft, LogStftConfig
 from latentscape.signal.waveform import Waveform, WaveformConfig
+from streamed_run import streamed
 
 RATE, LENGTH, LATENT = 4000, 4000, 12
 
@@ -178,3 +180,18 @@ def test_what_is_usual_is_a_range_that_holds_most():
 def test_a_step_is_the_level_between_sounds_that_differ_by_a_gain():
     wave = torch.randn(1, 4000, generator=torch.Generator().manual_seed(0))
     assert spectral_step(wave, 0.5 * wave, RATE) == pytest.approx(6.02, abs=0.01)
+
+
+@pytest.mark.parametrize("kind", ["codes", "slow"])
+def test_a_decoder_that_draws_is_heard_as_it_draws(kind):
+    here = streamed(kind)
+    wave = 0.2 * torch.randn(1, 2 * here.window.length)
+    found = refine(here, wave, 4, MANNERS["gibbs"], seed=3)
+    assert torch.equal(found.wave, refine(here, wave, 4, MANNERS["gibbs"], seed=3).wave)
+    assert not torch.equal(found.wave, refine(here, wave, 4, MANNERS["gibbs"], seed=4).wave)
+    assert found.least_step > 1  # each pass is another draw
+    assert found.drift == pytest.approx(0, abs=1e-3)
+    heard = []
+    refine(here, wave, 2, MANNERS["mean"], each=lambda step, sound: heard.append(sound))
+    again = here.drawn(here.manner, seed_of("refine", 0, 2)).placed(here.encode(heard[0]), wave.shape[1])
+    assert torch.equal(heard[1], again)

@@ -16,6 +16,9 @@ so every pass is quieter and all end alike. With T = n = 1 it is the pseudo-Gibb
 walk in the corpus's own spread, which undoes what m(e(z)) contracts. The gain g keeps the level of the sound that was
 given (its root mean square, in every pass).
 
+A decoder that draws sample after sample (:mod:`latentscape.instrument.streamed`) has no mean to hear: what it draws is
+heard and fed back, in every manner, and n does nothing.
+
 The passes are joined in phase (:mod:`latentscape.instrument.aligned`), half of a window overlapping.
 """
 
@@ -29,12 +32,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentscape.core.errors import DataError, UsageError, nearest
-from latentscape.core.random import seeded
+from latentscape.core.random import seed_of, seeded
 from latentscape.dist.conditional import point
 from latentscape.instrument.aligned import AlignedJoiner
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.labels import Labels
 from latentscape.instrument.stream import whole_sound
+from latentscape.instrument.streamed import Streamed
 from latentscape.measure.refinement import Heard, hear, spectral_step
 from latentscape.models.bounds import evaluating
 from latentscape.signal.representation import Quality
@@ -184,7 +188,8 @@ def refine(
         raise UsageError(f"this run {instrument.name} makes images, not sound, and can't be refined")
     if steps < 1:
         raise UsageError(f"refine got {steps} steps, expected at least 1")
-    instrument = instrument.joined("fade")  # within a pass every window has its place in time
+    if not isinstance(instrument, Streamed):
+        instrument = instrument.joined("fade")  # within a pass every window has its place in time
     samples = max(wave.shape[1], instrument.window.length if sound.hop == 1 else wave.shape[1])
     fed = torch.nn.functional.pad(wave, (0, samples - wave.shape[1]))
     wanted = _level(fed)
@@ -197,10 +202,14 @@ def refine(
     passes: list[Pass] = []
     before = fed
     for step in range(1, steps + 1):
+        player, noisy = instrument, None
         with evaluating(instrument.model), seeded("refine", seed, step, device=instrument.device):
             z = _codes(instrument, fed, manner, labels)
-            mean, noisy = _decoded(instrument, z, manner, labels)
-        heard = _sounded(instrument, mean, samples, quality)
+            if isinstance(instrument, Streamed):
+                player = instrument.drawn(instrument.manner, seed_of("refine", seed, step))
+            elif manner.noise:
+                noisy = _noisy(instrument, z, manner.noise, labels)
+        heard = player.placed(z, samples, quality=quality, labels=labels)
         gain = 1.0
         if manner.level == "match":
             gain = min(_LOUDEST_GAIN, wanted / max(_level(heard), _SILENT))
@@ -233,19 +242,15 @@ def _codes(instrument: Instrument, wave: Tensor, manner: Manner, labels: Labels 
     return z
 
 
-def _decoded(
-    instrument: Instrument, z: Tensor, manner: Manner, labels: Labels | None
-) -> tuple[Sequence[Tensor], Sequence[Tensor] | None]:
-    """Return the windows that are heard, and those that are fed back where they are others."""
-    means, draws = [], []
+def _noisy(instrument: Instrument, z: Tensor, noise: float, labels: Labels | None) -> Sequence[Tensor]:
+    """Return the windows that are fed back, with a weight of the decoder's noise."""
+    windows = []
     for rows in z.split(64):
         context = instrument.context(labels, len(rows))
         p = instrument.model.decode(instrument.unpack(rows.to(instrument.device, torch.float32)), context)
         mean = point(p).float()
-        means.append(mean)
-        if manner.noise:
-            draws.append(mean + manner.noise * (p.sample().float() - mean))
-    return means, draws or None
+        windows.append(mean + noise * (p.sample().float() - mean))
+    return windows
 
 
 def _sounded(instrument: Instrument, windows: Sequence[Tensor], samples: int, quality: Quality) -> Tensor:

@@ -276,10 +276,14 @@ class Instrument:
         self, wave: Float[Tensor, "c n"], *, quality: Quality = "best", labels: Labels | None = None
     ) -> Float[Tensor, "c n"]:
         """Return a sound as the model hears it: encoded, decoded, synthesised; of the same length."""
-        sound = self._sound()
-        z = self.encode(wave, labels)
+        return self.placed(self.encode(wave, labels), wave.shape[1], quality=quality, labels=labels)
+
+    def placed(
+        self, z: Float[Tensor, "m d"], samples: int, *, quality: Quality = "best", labels: Labels | None = None
+    ) -> Float[Tensor, "c n"]:
+        """Return the sound of windows that have their place in time, as those of :meth:`encode` do."""
         features = self._features(lambda low, high: z[low:high], len(z), labels, moving=False)
-        return torch.cat(list(whole_sound(sound, features, wave.shape[1], quality)), -1)
+        return torch.cat(list(whole_sound(self._sound(), features, samples, quality)), -1)
 
     def sample(
         self,
