@@ -16,6 +16,7 @@ from latentscape.report.spectrum import FLOOR, envelope, spectrogram
 from latentscape.report.style import CONTINUOUS, LIGHT, SPECTRUM, Theme, category, grid, png, shape, styled
 
 WIDTH = 5.6  # inches: about a page's column, so that labels keep their size, and can still be read on a phone
+GAP = 0.012  # of an image's width, on each side of it
 
 
 def learning_curves(
@@ -219,20 +220,17 @@ def image_grid(
         cell = min(0.9, WIDTH / across)
         figure = Figure(figsize=(across * cell + (1.2 if rows else 0.1), down * cell * height / width + 0.4))
         figure.set_layout_engine("constrained", w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
-        panels = figure.subplots(down, across, squeeze=False)
-        for (row, column), axes in np.ndenumerate(panels):
+        axes = figure.subplots()  # one for all: each of its own would take longer to lay out than the rest together
+        for row, column in np.ndindex(down, across):
             image = np.clip(images[row, column], 0, 1)
-            if image.ndim == 3:
-                axes.imshow(image.transpose(1, 2, 0), interpolation="nearest")
-            else:
-                axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.spines[:].set_visible(False)
-            if row == 0 and columns:
-                axes.set_title(columns[column], fontsize=9, loc="center", pad=4)
-            if column == 0 and rows:
-                axes.set_ylabel(rows[row], rotation=0, ha="right", va="center")
+            image = image.transpose(1, 2, 0) if image.ndim == 3 else image
+            place = (column + GAP, column + 1 - GAP, row + 1 - GAP, row + GAP)
+            axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest", extent=place)
+        axes.set(xlim=(0, across), ylim=(down, 0), aspect=height / width)
+        axes.set_xticks(np.arange(len(columns)) + 0.5, columns, fontsize=9, fontweight="bold")
+        axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
+        axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+        axes.spines[:].set_visible(False)
         return png(figure)
 
 
