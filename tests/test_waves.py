@@ -11,21 +11,32 @@ from latentscape.experiment.evaluate import evaluate
 from latentscape.experiment.run import Request
 from latentscape.experiment.train import run_experiment
 from latentscape.instrument.loading import load, load_waves
+from latentscape.models.autoregressive import Autoregressive
 from latentscape.nets.wavenet_sampler import Manner
 from latentscape.signal import audio
 from latentscape.workshop.draw import sample
 from latentscape.workshop.making import Making
 
 SETS = (
-    "train.max_steps=240", "train.batch_size=4", "train.threads=1", "train.validate_every=120", "train.warm_up=2",
+    "train.max_steps=80", "train.batch_size=4", "train.threads=1", "train.validate_every=40", "train.warm_up=2",
     "model.net.dilations=[1, 2, 4]", "model.net.residual=8", "model.net.skip=16", "model.condition=[midi]",
     "window.length=512", "window.hop=512", "train.tensorboard=false", "train.averaging=0",
     "train.learning_rate=0.01",
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _few():
+    """Look at few windows and hear short sounds: what is measured is not the point here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Autoregressive, "glance", 20_000)
+        patch.setattr("latentscape.experiment.waves.WINDOWS", 64)
+        patch.setattr("latentscape.experiment.wave_page.SECONDS", 0.2)
+        yield
+
+
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, _few):
     run = tmp_path_factory.mktemp("waves") / "run"
     request = Request("sines", run, recipe="wavenet", sets=SETS, device="cpu", rate=8000)
     return run, run_experiment(request, lambda line: None)
