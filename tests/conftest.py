@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
+
+from untraced import untraced
 
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     # numba's cache is not safe while several processes write it first: one of them may die of a segmentation fault
@@ -28,17 +31,26 @@ _ROOMS = [
     "report",
     "laws",
 ]
-install_import_hook([f"latentscape.{room}" for room in _ROOMS], "beartype.beartype")
+install_import_hook([f"latentscape.{room}" for room in _ROOMS], "untraced.checked")
 
-import torch  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
+with untraced():
+    import torch
+    from matplotlib.figure import Figure
+    from numba.core.dispatcher import Dispatcher
+
+Dispatcher.compile = untraced()(Dispatcher.compile)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # as in what a shell starts in the background; programs that tests interrupt would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-_draw = Figure.savefig
+def pytest_collection_finish():
+    """All that was imported stays, so the garbage collector need not look at it again and again."""
+    gc.freeze()
+
+
+_draw = untraced()(Figure.savefig)
 _BLANK = {
     "png": base64.b64decode(
         "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
@@ -73,6 +85,13 @@ def drawn():
 def drawing(drawn):
     """Pictures are drawn in the tests of this file."""
     with drawn():
+        yield
+
+
+@pytest.fixture
+def driven():
+    """What a test does to a browser is not traced; the server that answers it has a thread of its own, which is."""
+    with untraced():
         yield
 
 
