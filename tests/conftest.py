@@ -102,10 +102,12 @@ def _one_thread_and_seed():
     torch.manual_seed(0)
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    """No test reads or writes the user's cache."""
-    monkeypatch.setenv("LATENTSCAPE_CACHE", str(tmp_path_factory.mktemp("cache")))
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """No test reads or writes the user's cache; what several of them open is made and decoded once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LATENTSCAPE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -18,16 +18,6 @@ TINY = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache-check")
-
-
-@pytest.fixture(autouse=True)
-def _one_cache(cache, monkeypatch):
-    monkeypatch.setenv("LATENTSCAPE_CACHE", str(cache))
-
-
 def prepared(*sets, recipe="raw-one-layer-small", source="sines"):
     return prepare(Request(source, Path("none"), recipe, (*TINY, *sets), rate=2000, device="cpu"), lambda line: None)
 

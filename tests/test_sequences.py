@@ -28,25 +28,14 @@ def asked(run, *sets, **options):
     return Request("sines", run, recipe=recipe, sets=sets, device="cpu", **options)
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache-sequences")
-
-
 @pytest.fixture(scope="module", autouse=True)
-def _few(cache):
+def _few():
     """Look at few windows: what is measured is not the point here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LATENTSCAPE_CACHE", str(cache))
         patch.setattr(Recurrent, "glance", 4000)
         patch.setattr("latentscape.experiment.waves.WINDOWS", 64)
         patch.setattr("latentscape.experiment.wave_page.SECONDS", 0.2)
         yield
-
-
-@pytest.fixture(autouse=True)
-def _one_cache(cache, monkeypatch):
-    monkeypatch.setenv("LATENTSCAPE_CACHE", str(cache))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """A folder of sounds and a finished run, for every verb."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -26,20 +25,9 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("cache-cli")
-
-
-@pytest.fixture(autouse=True)
-def _one_cache(cache, monkeypatch):
-    monkeypatch.setenv("LATENTSCAPE_CACHE", str(cache))
-
-
-@pytest.fixture(scope="session")
-def run(folder, cache, drawn, tmp_path_factory) -> Path:
+def run(folder, drawn, tmp_path_factory) -> Path:
     """A finished tiny run, made by the shell."""
     path = tmp_path_factory.mktemp("runs") / "tiny"
-    os.environ["LATENTSCAPE_CACHE"] = str(cache)
     with drawn():
         assert shell("train", folder, "--recipe", "frames", "--run", path, *TINY) == 0
     return path

@@ -1,7 +1,6 @@
 """A tagger through the shell: trained on tones and noise, measured, listened with, looked into."""
 
 import json
-import os
 
 import numpy as np
 import pytest
@@ -35,9 +34,8 @@ def sounds(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tagger(sounds, cache, drawn, tmp_path_factory):
+def tagger(sounds, drawn, tmp_path_factory):
     path = tmp_path_factory.mktemp("taggers") / "ears"
-    os.environ["LATENTSCAPE_CACHE"] = str(cache)
     sets = [word for one in (*TINY, "data.split.fold=2") for word in ("--set", one)]
     with drawn():
         assert shell("train", sounds, "--recipe", "tagger-chunk", "--run", path, *sets) == 0

@@ -98,14 +98,13 @@ def test_what_set_says_wins_over_the_options(folder, tmp_path, unfinished):
 
 
 @pytest.fixture(scope="module")
-def digits(cache, tmp_path_factory):
+def digits(tmp_path_factory):
     """A finished run of images, in the folder that it was made from, and named as its data set."""
     home = tmp_path_factory.mktemp("images")
     small = ["--set", "model.encoder.widths=[16]", "--set", "model.decoder.widths=[16]", "--set", "model.latent=4",
              "--set", "train.minutes=null", "--set", "train.max_steps=20", "--set", "train.threads=1"]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        patch.setenv("LATENTSCAPE_CACHE", str(cache))
         assert shell("train", "digits", "--run", "digits", *small) == 0
     return home / "digits"
 
@@ -153,14 +152,14 @@ def test_two_processes_train_one_run(folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
-def test_a_killed_run_resumes_to_the_same_weights(folder, cache, tmp_path, unfinished):
+def test_a_killed_run_resumes_to_the_same_weights(folder, tmp_path, unfinished):
     """Killed at some moment after its first checkpoint and resumed, a run ends with the weights of one never killed."""
     steps = ["--set", "train.max_steps=400", "--set", "train.checkpoint_every=20"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     trained(folder, whole, [*TINY, *steps])
     command = [sys.executable, "-m", "latentscape", "train", str(folder), "--run", str(killed), "--recipe", "frames"]
     command += [*TINY, *steps]
-    environment = os.environ | {"LATENTSCAPE_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     state = killed / "checkpoint" / "state.safetensors"
     deadline = time.monotonic() + 120
