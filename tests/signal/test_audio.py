@@ -49,6 +49,15 @@ def test_lossy_formats_are_read(tmp_path):
         assert 10 * np.log10(np.mean(tone**2) / np.mean(noise**2)) > 20
 
 
+def test_an_mp3_in_blocks_is_the_mp3_in_one_read(tmp_path):
+    rng = np.random.default_rng(0)
+    bursts = rng.normal(0, 1, 40000) * 0.3 * np.exp(-(np.arange(40000) % 6000) / 800)  # a varying need for bits
+    soundfile.write(tmp_path / "a.mp3", bursts, 22050)
+    whole = soundfile.read(tmp_path / "a.mp3", dtype="float32")[0][None]
+    np.testing.assert_allclose(audio.read(tmp_path / "a.mp3")[0], whole, atol=1e-6)
+    np.testing.assert_allclose(np.concatenate(list(audio.read_blocks(tmp_path / "a.mp3", 3001)), 1), whole, atol=1e-6)
+
+
 def test_only_a_loud_wave_is_scaled_and_the_gain_is_told(tmp_path):
     limit = 10 ** (-1 / 20)
     quiet = np.array([[0.0, limit * 0.999, -0.3]], np.float32)

@@ -31,7 +31,8 @@ from jaxtyping import Float32, Int
 from latentscape.core.errors import StorageError
 from latentscape.core.storage import atomic, load_json, save_json
 
-FORMAT = "1"
+FORMAT = "2"
+"""Of what shards hold; 1 held mp3 files that had been decoded with a broken frame every 4,096 samples."""
 SHARD_BYTES = 16 * 2**20
 """Aim for the size of a shard; a long recording makes a larger one."""
 Progress = Callable[[int, int], None]

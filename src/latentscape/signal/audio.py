@@ -170,6 +170,18 @@ def write(path: str | os.PathLike[str], wave: np.ndarray, sample_rate: int, *, o
     return 20 * math.log10(scale)
 
 
+class _Stream(soundfile.SoundFile):
+    """A sound file that is read once, from its beginning to its end.
+
+    soundfile seeks to where it already is after every read, and an MPEG decoder that is told to seek forgets the
+    frames before, of which the next ones need bits: every block of an mp3 would begin with a broken frame.
+    """
+
+    def seekable(self) -> bool:
+        """Return False: nothing ever seeks."""
+        return False
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     try:
@@ -180,11 +192,11 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     if not head:
         raise DataError(f"{path} is empty (0 bytes)")
     if path.suffix.lower() in (".m4a", ".aac") or head[4:8] == b"ftyp":
-        with _transcoded(path) as temporary, soundfile.SoundFile(temporary) as sound:
+        with _transcoded(path) as temporary, _Stream(temporary) as sound:
             yield sound
         return
     try:
-        sound = soundfile.SoundFile(path)
+        sound = _Stream(path)
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a suffix of headerless samples, such as .raw
         raise DataError(f"{path} is not sound that can be read: {_reason(error)}") from error
     with sound:
