@@ -104,5 +104,5 @@ def test_other_runs_say_that_they_are_none(run, tagger, sounds, tmp_path, capsys
     assert shell("tag", run, sounds / "00.wav") == 2
     assert "holds no tagger" in capsys.readouterr().err
     assert shell("reconstruct", tagger, sounds, "--out", tmp_path / "out") == 2
-    assert "without a latent space" in capsys.readouterr().err
+    assert "without a latent space; `tag`, `find`, `listen`, `imagine`, `eval" in capsys.readouterr().err
     assert shell("evaluate", tagger, "--samples", 5) == 2

@@ -7,7 +7,10 @@ import soundfile
 import torch
 from typed import RATE, TINY, shell
 
+from latentscape.core.storage import save_json
 from latentscape.models.second_stage import MixtureStageConfig, fit_second_stage
+from latentscape.signal.waveform import Waveform, WaveformConfig
+from latentscape.workshop.making import clips_of, own_sounds
 
 
 def test_reconstruct_keeps_paths_lengths_and_never_overwrites(run, folder, tmp_path, capsys):
@@ -15,12 +18,25 @@ def test_reconstruct_keeps_paths_lengths_and_never_overwrites(run, folder, tmp_p
     assert shell("reconstruct", run, folder, "--out", out) == 0
     made = sorted(p.relative_to(out).as_posix() for p in out.rglob("*.wav"))
     assert made == sorted(f"{family}/{number:02d}.wav" for family in ("dull", "bright") for number in range(6))
+    assert "left out: 'empty.wav' is empty" in capsys.readouterr().out
     info = soundfile.info(out / "dull" / "00.wav")
     assert (info.frames, info.samplerate, info.subtype) == (RATE // 2, RATE, "PCM_24")
     before = (out / "dull" / "00.wav").stat().st_mtime_ns
     assert shell("reconstruct", run, folder, "--out", out) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert (out / "dull" / "00.wav").stat().st_mtime_ns == before
+
+
+def test_the_own_sounds_of_a_run_are_read_as_it_has_read_them(tmp_path, cache, monkeypatch):
+    monkeypatch.setenv("LATENTSCAPE_CACHE", str(cache))
+    (tmp_path / "wide").mkdir()
+    left, right = np.random.default_rng(0).normal(0, 0.1, (2, 4000)).astype(np.float32)
+    soundfile.write(tmp_path / "wide" / "a.wav", np.stack((left, right), 1), RATE, subtype="FLOAT")
+    save_json(tmp_path / "run.json", {"source": str(tmp_path / "wide")})
+    save_json(tmp_path / "config.json", {"source": {"channels": "each"}})
+    clips = dict(clips_of(own_sounds(tmp_path, Waveform(WaveformConfig(sample_rate=RATE)))))
+    assert sorted(clips) == ["a#1", "a#2"]
+    np.testing.assert_array_equal(clips["a#2"]()[0].numpy(), right)
 
 
 def test_encode_then_decode_is_reconstruct(run, folder, tmp_path):

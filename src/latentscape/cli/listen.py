@@ -19,6 +19,7 @@ from latentscape.cli.options import (
     making_of,
     print_json,
     print_lines,
+    saying,
 )
 
 
@@ -32,7 +33,7 @@ def tag(
     """Say what a tagger hears in sounds, the scores of their segments averaged."""
     from latentscape.workshop import tag as hearing
 
-    found = hearing.tag(run, sounds, device)
+    found = hearing.tag(run, sounds, device, saying(as_json))
     print_json([one.to_json() for one in found]) if as_json else print_lines([one.line() for one in found])
 
 
@@ -50,7 +51,7 @@ def find(
     """Find the sounds that a tagger thinks most like one, or that excite a unit of it most."""
     from latentscape.workshop import tag as hearing
 
-    found = hearing.find(run, wanted, source, count, device)
+    found = hearing.find(run, wanted, source, count, device, saying(as_json))
     if as_json:
         print_json([{"sound": name, "score": score} for name, score in found])
     else:

@@ -7,6 +7,7 @@ likelihood can describe the data. Every process of a distributed run opens the r
 import math
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -338,7 +339,8 @@ def prepare(request: Request, say: Say) -> Prepared:
         gap = gap_samples(build_representation(config.representation), config.window)
         say(f"{len(corpus.clips)} clips, {corpus.seconds / 60:.1f} min at {corpus.sample_rate} Hz")
         if corpus.left_out:
-            say(f"{len(corpus.left_out)} files are left out; `latentscape doctor {request.source}` says why")
+            doctor = f"latentscape doctor {shlex.quote(request.source)}"
+            say(f"{len(corpus.left_out)} files are left out; `{doctor}` says why")
     conditions, marks = told_of(config)
     split = split_corpus(corpus, seed=SPLIT_SEED, conditions=(*conditions, *marks), gap=gap, config=config.data.split)
     for note in split.notes:

@@ -22,7 +22,8 @@ def context_of(
     told = labels or {}
     for name in told:
         if name not in vocabulary:
-            raise UsageError(f"label '{name}' is not known{nearest(name, vocabulary)}")
+            why = nearest(name, vocabulary) or "; this model takes none, one trained with `model.condition` does"
+            raise UsageError(f"label '{name}' is not known{why}")
     codes = {name: code_of(name, told[name], values) if name in told else -1 for name, values in vocabulary.items()}
     return {name: torch.full((rows,), code, device=device) for name, code in codes.items()}
 

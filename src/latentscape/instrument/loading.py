@@ -60,8 +60,9 @@ def load(run: File | str, device: str = "auto") -> Instrument:
     opened = _open(run, device)
     model = opened.model
     if not isinstance(model, LatentModel):
+        offers = "`tag`, `find`, `listen`, `imagine`" if isinstance(model, Tagger) else "`sample`"
         raise UsageError(
-            f"{run} holds a model without a latent space; `sample`, `evaluate` and `info` are what it offers"
+            f"{run} holds a model without a latent space; {offers}, `evaluate` and `info` are what it offers"
         )
     chart = LatentMap.load(run) if (run / "map.json").exists() else None
     if chart is not None and chart.dim != sum(math.prod(shape) for shape in model.latent_shapes):

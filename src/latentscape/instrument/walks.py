@@ -87,6 +87,8 @@ def _about(
     needed = {"traversal": 1, "grid": 2, "circle": 2, "spiral": 2}.get(kind)
     if axes is not None and (needed or len(axes)) != len(axes):
         raise UsageError(f"a {kind} got axes {list(axes)}, expected {needed}")
+    if axes is not None and len(set(axes)) < len(axes):
+        raise UsageError(f"a {kind} got axes {list(axes)}, expected different ones")
     if kind == "lissajous" and axes is None:
         needed = len(options.get("frequencies", (3, 2)))
     chosen, sizes = _axes(instrument, axes, _carrying(chart) if kind == "diagonal" else needed)

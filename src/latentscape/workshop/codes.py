@@ -9,15 +9,13 @@ from torch import Tensor
 
 from latentscape.core.errors import DataError, StorageError, UsageError
 from latentscape.core.storage import atomic, load_object, save_json
-from latentscape.data.corpus import ImageCorpus, SourceOptions
 from latentscape.data.hearing import Place
-from latentscape.data.sources import open_source
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load_waves
 from latentscape.instrument.waves import Waves
 from latentscape.instrument.windows import count_windows
 from latentscape.signal.representation import Representation
-from latentscape.workshop.making import SUFFIX, Making, clips_of, sounding, targets_of, write
+from latentscape.workshop.making import SUFFIX, Making, clips_of, left_out, sounding, sounds_of, targets_of, write
 
 ROWS = 8
 """Sounds that a model of waves makes in step, at most."""
@@ -28,12 +26,14 @@ def reconstruct(run: Path, source: str, out: Path, making: Making = Making()) ->
     if (waves := load_waves(run, making.device)) is not None:
         return _again(waves, source, out, making)
     instrument, sound = sounding(run, making)
-    clips = list(clips_of(source, sound))
+    corpus = sounds_of(source, sound)
+    clips = list(clips_of(corpus))
     targets = targets_of(out, [name for name, _ in clips], SUFFIX, making)
-    return [
+    lines = [
         write(target, instrument.reconstruct(wave(), **making.voice), sound, making)
         for target, (_, wave) in zip(targets, clips, strict=True)
     ]
+    return [*lines, *left_out(corpus)]
 
 
 def _again(waves: Waves, source: str, out: Path, making: Making) -> list[str]:
@@ -41,9 +41,7 @@ def _again(waves: Waves, source: str, out: Path, making: Making) -> list[str]:
     if making.vocoder is not None:
         raise UsageError(f"{waves.name} makes waves itself; leave --vocoder out")
     sound = waves.representation
-    corpus = open_source(source, SourceOptions(sample_rate=sound.sample_rate))
-    if isinstance(corpus, ImageCorpus):
-        raise UsageError(f"{source} holds images, but the run makes sound")
+    corpus = sounds_of(source, sound)
     targets = targets_of(out, [clip.name for clip in corpus.clips], SUFFIX, making)
     order = sorted(range(len(targets)), key=lambda at: corpus.clips[at].frames)  # of about one length side by side
     lines = [""] * len(targets)
@@ -57,13 +55,14 @@ def _again(waves: Waves, source: str, out: Path, making: Making) -> list[str]:
         way: dict[str, Any] = {"labels": making.labels, "threads": torch.get_num_threads()}
         for at, wave in zip(some, waves.voiced(series, [clip.frames for clip in given], **way), strict=True):
             lines[at] = write(targets[at], wave, sound, making)
-    return lines
+    return [*lines, *left_out(corpus)]
 
 
 def encode(run: Path, source: str, out: Path, making: Making = Making()) -> list[str]:
     """Write the codes of every sound: ``.npy`` float32 ``[d, t]``, and ``.json`` with what is needed to read them."""
     instrument, sound = sounding(run, making)
-    clips = list(clips_of(source, sound))
+    corpus = sounds_of(source, sound)
+    clips = list(clips_of(corpus))
     names = [name for name, _ in clips]
     targets = targets_of(out, names, ".npy", making)
     targets_of(out, names, ".json", making)
@@ -82,7 +81,7 @@ def encode(run: Path, source: str, out: Path, making: Making = Making()) -> list
         }
         save_json(target.with_suffix(".json"), about)
         lines.append(f"{target}: {codes.shape[0]} latents, {codes.shape[1]} steps")
-    return lines
+    return [*lines, *left_out(corpus)]
 
 
 def decode(run: Path, codes: Path, out: Path, making: Making = Making()) -> list[str]:

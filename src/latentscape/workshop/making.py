@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentscape.core.config import parse
 from latentscape.core.errors import DataError, UsageError, nearest
-from latentscape.data.corpus import ImageCorpus, SourceOptions
+from latentscape.core.storage import load_object
+from latentscape.data.corpus import ImageCorpus, SoundCorpus, SourceOptions
 from latentscape.data.sources import open_source
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load_waves
@@ -23,6 +25,8 @@ from latentscape.signal import audio
 from latentscape.signal.representation import Quality, Representation
 
 SUFFIX = ".wav"
+LISTED = 20
+"""Files that are left out are named, so many at most."""
 
 
 @dataclass(frozen=True)
@@ -104,13 +108,36 @@ def speaking(instrument: Instrument, making: Making) -> Instrument:
     return vocoded(instrument, vocoder)
 
 
-def clips_of(source: str, sound: Representation) -> Iterator[tuple[str, Callable[[], Tensor]]]:
-    """Yield name and sound of every clip of a source, at the representation's rate."""
-    corpus = open_source(source, SourceOptions(sample_rate=sound.sample_rate))
+def sounds_of(source: str, sound: Representation) -> SoundCorpus:
+    """Return the sounds of a source, at the representation's rate."""
+    return _heard(source, SourceOptions(), sound)
+
+
+def own_sounds(run: Path, sound: Representation) -> SoundCorpus:
+    """Return the sounds that a run has learnt from, read as it has read them."""
+    source = str(load_object(run / "run.json", ("source",))["source"])
+    options = parse(SourceOptions, load_object(run / "config.json").get("source", {}), f"{run / 'config.json'}: source")
+    return _heard(source, options, sound)
+
+
+def _heard(source: str, options: SourceOptions, sound: Representation) -> SoundCorpus:
+    corpus = open_source(source, options.model_copy(update={"sample_rate": sound.sample_rate}))
     if isinstance(corpus, ImageCorpus):
         raise UsageError(f"{source} holds images, but the run makes sound")
+    return corpus
+
+
+def clips_of(corpus: SoundCorpus) -> Iterator[tuple[str, Callable[[], Tensor]]]:
+    """Yield name and sound of every clip."""
     for clip in corpus.clips:
         yield clip.name, lambda clip=clip: torch.from_numpy(corpus.wave(clip).copy())
+
+
+def left_out(corpus: SoundCorpus) -> list[str]:
+    """Return a line for each of the files of a source that have no part in what is made, the first 20 by name."""
+    lines = [f"left out: '{one.name}' {one.reason}" for one in corpus.left_out[:LISTED]]
+    more = len(corpus.left_out) - len(lines)
+    return [*lines, *([f"left out: {more} more; `latentscape doctor` names them"] if more else [])]
 
 
 def read_sound(path: Path, sound: Representation) -> Tensor:

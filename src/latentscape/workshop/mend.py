@@ -8,12 +8,22 @@ import numpy as np
 from torch import Tensor
 
 from latentscape.core.errors import DataError, StorageError, UsageError
-from latentscape.core.storage import load_object, save_json
+from latentscape.core.storage import save_json
 from latentscape.edit import refine as refining
 from latentscape.edit.repair import Repair, repair
 from latentscape.measure.refinement import HEARD, Usual, usual
 from latentscape.signal.representation import Representation
-from latentscape.workshop.making import SUFFIX, Making, clips_of, file_of, read_sound, sounding, targets_of, write
+from latentscape.workshop.making import (
+    SUFFIX,
+    Making,
+    clips_of,
+    file_of,
+    own_sounds,
+    read_sound,
+    sounding,
+    targets_of,
+    write,
+)
 
 
 def refine(
@@ -48,7 +58,7 @@ def refine(
 def _usual(run: Path, sound: Representation, samples: int, most: int = 200) -> Usual | None:
     """Return what is usual in stretches of a run's own corpus; ``None`` where that is not here any more."""
     try:
-        clips = [wave for _, wave in clips_of(str(load_object(run / "run.json").get("source")), sound)]
+        clips = [wave for _, wave in clips_of(own_sounds(run, sound))]
         return usual(_stretches(clips, samples, most), sound.sample_rate)
     except (DataError, UsageError, StorageError):
         return None

@@ -1,6 +1,6 @@
 """What a tagger hears in sounds, which sounds are alike, what its units hear, and what it believes a tag to be."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,17 +9,30 @@ import torch
 from torch import Tensor
 
 from latentscape.core.errors import UsageError
-from latentscape.core.storage import load_object, save_bytes_to, save_json
+from latentscape.core.storage import save_bytes_to, save_json
 from latentscape.edit.imagine import NONE, Goal, Imagined, Priors, imagine, unit_of
 from latentscape.edit.inside import UnitView, look, strengths
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load_listener
 from latentscape.instrument.tagging import Hearing, Listener
-from latentscape.workshop.making import SUFFIX, Making, clips_of, file_of, free, read_sound, targets_of, write
+from latentscape.workshop.making import (
+    SUFFIX,
+    Making,
+    clips_of,
+    file_of,
+    free,
+    left_out,
+    own_sounds,
+    read_sound,
+    sounds_of,
+    targets_of,
+    write,
+)
 
 SHOWN = 5
 """Tags of a sound, and units of a layer, that are shown."""
 NEAREST = 10
+Say = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
@@ -46,8 +59,8 @@ class Heard:
         return {"sound": self.name, "tags": dict(self.ranked), "segments": segments}
 
 
-def tag(run: Path, sources: Iterable[str], device: str = "auto") -> list[Heard]:
-    """Return what a tagger hears in every sound of some sources."""
+def tag(run: Path, sources: Iterable[str], device: str = "auto", say: Say = str) -> list[Heard]:
+    """Return what a tagger hears in every sound of some sources; files that are left out are said."""
     listener = load_listener(run, device)
     return [
         Heard(
@@ -56,12 +69,15 @@ def tag(run: Path, sources: Iterable[str], device: str = "auto") -> list[Heard]:
             [(at, listener.classes[int(p.argmax())]) for at, p in zip(heard.starts, heard.segments, strict=True)],
         )
         for source in sources
-        for name, heard in _hearings(listener, source)
+        for name, heard in _hearings(listener, source, say)
     ]
 
 
-def _hearings(listener: Listener, source: str) -> Iterator[tuple[str, Hearing]]:
-    for name, wave in clips_of(source, listener.representation):
+def _hearings(listener: Listener, source: str, say: Say) -> Iterator[tuple[str, Hearing]]:
+    corpus = sounds_of(source, listener.representation)
+    for line in left_out(corpus):
+        say(line)
+    for name, wave in clips_of(corpus):
         yield name, listener.hear(wave())
 
 
@@ -72,7 +88,7 @@ def unit_named(text: str) -> Goal | None:
 
 
 def find(
-    run: Path, wanted: str, source: str | None = None, most: int = NEAREST, device: str = "auto"
+    run: Path, wanted: str, source: str | None = None, most: int = NEAREST, device: str = "auto", say: Say = str
 ) -> list[tuple[str, float]]:
     """Return the sounds of a source that are most like one, or that excite a unit most, with how much.
 
@@ -84,6 +100,7 @@ def find(
         source: where to look; the run's own sounds unless told.
         most: how many.
         device: where to compute.
+        say: is told of files that are left out of a source that is given.
 
     Raises:
         UsageError: there is no such unit.
@@ -91,9 +108,11 @@ def find(
     listener = load_listener(run, device)
     unit = None if Path(wanted).exists() else unit_named(wanted)
     given = None if unit is not None else listener.hear(read_sound(Path(wanted), listener.representation)).embedding
-    source = source or load_object(run / "run.json", ("source",))["source"]
+    corpus = sounds_of(source, listener.representation) if source else own_sounds(run, listener.representation)
+    for line in left_out(corpus) if source else ():
+        say(line)
     names, values = [], []
-    for name, wave in clips_of(source, listener.representation):
+    for name, wave in clips_of(corpus):
         names.append(name)
         if unit is None:
             values.append(listener.hear(wave()).embedding)

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from latentscape.core.errors import DataError, UsageError, nearest
-from latentscape.core.storage import load_object
 from latentscape.geometry.pace import timed_like
 from latentscape.geometry.paths import PathRecord, Recorded, load_path, save_path
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.walks import KINDS, SPEEDS, THROUGH, carried, paced, recorded
 from latentscape.signal.representation import Representation
-from latentscape.workshop.making import Making, clips_of, file_of, finite, free, read_sound, sounding, write
+from latentscape.workshop.making import Making, clips_of, file_of, finite, free, own_sounds, read_sound, sounding, write
 
 DEFAULT_SECONDS = 10.0
 RECORDED = "recorded"
@@ -172,20 +171,23 @@ def _course(run: Path, name: str, instrument: Instrument, sound: Representation,
     if clip is None:
         raise UsageError(f"'{name}' is neither a file nor a clip of {run}{nearest(name, instrument.chart.names)}")
     full = instrument.chart.names[clip]
-    source = load_object(run / "run.json").get("source")
-    for found, wave in clips_of(str(source), sound):
+    corpus = own_sounds(run, sound)
+    for found, wave in clips_of(corpus):
         if found == full:
             return recorded(instrument, wave(), making.labels, full)
-    raise DataError(f"{full} is not in {source} any more")
+    raise DataError(f"{full} is not in {corpus.name} any more")
 
 
 def _clip_of(name: str, instrument: Instrument) -> int | None:
-    """Return the number of a clip by its name, or by the last part of it where that is of one clip alone."""
+    """Return the number of a clip by its name, or by the last part of it, which must be of one clip alone."""
     names = instrument.chart.names
     if name in names:
         return names.index(name)
     ends = [number for number, full in enumerate(names) if full.rpartition("/")[2] == name]
-    return ends[0] if len(ends) == 1 else None
+    if len(ends) > 1:
+        clips = ", ".join(f"'{names[number]}'" for number in ends[:5]) + (" ..." if len(ends) > 5 else "")
+        raise UsageError(f"'{name}' is the last part of the names of {len(ends)} clips: {clips}; write one of them")
+    return ends[0] if ends else None
 
 
 def _axes(text: str | None) -> list[int | str] | None:
