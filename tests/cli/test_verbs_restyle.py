@@ -25,6 +25,7 @@ def test_restyle_keeps_rate_depth_and_channels_and_refuses_in_a_line(run, folder
     texture = tmp_path / "texture.wav"
     assert shell("restyle", "-", style, "--seconds", 0.4, "--steps", 2, "--out", texture) == 0
     assert soundfile.info(texture).frames == round(0.4 * RATE)
+    places = {"@c": content, "@s": style, "@x": tmp_path / "x.wav", "@r": run, "@p": tmp_path / "p.wav"}
     refusals = {
         ("restyle", content, style, "--out", out): "--overwrite",
         ("restyle", content, style, "--out", content, "--overwrite"): "one of the sounds themselves",
@@ -33,6 +34,22 @@ def test_restyle_keeps_rate_depth_and_channels_and_refuses_in_a_line(run, folder
         ("restyle", content, style, "--out", tmp_path / "x.wav", "--run", run): "needs no run",
         ("restyle", content, style, "--out", tmp_path / "x.wav", "--method", "cnn"): "random-cnn",
         ("restyle", content, style, "--out", tmp_path / "x.wav", "--seconds", 2): "--seconds",
+        ("restyle", content, style, "--out", tmp_path / "x.wav", "--preview", tmp_path / "p.mp3"): "--preview",
+        ("restyle", content, style, "--out", tmp_path / "x.wav", "--preview", tmp_path / "x.wav"): "are both",
+        ("restyle", "@c", "@s", "--out", "@x", "--method", "transport", "--content-weight", "1"): "searches nothing",
+        (
+            "restyle",
+            "@c",
+            "@s",
+            "--out",
+            "@x",
+            "--method",
+            "latent",
+            "--run",
+            "@r",
+            "--preview",
+            "@p",
+        ): "searches nothing",
         ("restyle", "-", style, "--out", tmp_path / "x.wav", "--method", "latent", "--run", run): "needs a content",
         ("restyle", content, style, "--out", tmp_path / "x.wav", "--method", "wavenet"): "--recipe wavenet",
         ("restyle", content, style, "--out", tmp_path / "x.wav", "--way", "joint"): "--method wavenet",
@@ -51,6 +68,6 @@ def test_restyle_keeps_rate_depth_and_channels_and_refuses_in_a_line(run, folder
         ("benchmark", "restyle", folder, "--out", tmp_path / "b", "--methods", "texture"): "is not there",
     }
     for typed, words in refusals.items():
-        assert shell(*typed) == 2
+        assert shell(*(places.get(word, word) for word in typed)) == 2
         assert words in capsys.readouterr().err
     assert not (tmp_path / "x.wav").exists()

@@ -185,6 +185,7 @@ def test_a_survey_has_a_row_a_kind(found):
     rows = {row.kind: row for row in survey.rows}
     assert rows["line"].paths == 2 or rows["line"].paths == 1
     assert rows["random_walk"].paths == 4
+    assert survey.about.endswith(f"beside {rows[HELD].paths} real sounds")
     assert "not known" in rows["nothing"].skipped
     assert rows[HELD].numbers["distance_data"].value == pytest.approx(1, abs=0.7)
     # the model loses nothing, so its sounds are as those that they are of

@@ -235,10 +235,9 @@ def survey(
     began = time.perf_counter()
     correlations = axis_correlations(instrument, labels=labels)
     timed("correlations", began)
-    about = (
-        f"{instrument.name}: {len(ends)} pairs of held-out sounds, {SECONDS:g} s each; walks of {WALK_SECONDS:g} s; "
-        f"beside {HEARD} real sounds"
-    )
+    between_them = f"{len(ends)} pairs of held-out sounds, {SECONDS:g} s each; " if ends else ""
+    real = sum(one.kind == HELD for one in found)
+    about = f"{instrument.name}: {between_them}walks of {WALK_SECONDS:g} s; beside {real} real sounds"
     rows = (*rows_of(found), *skipped)
     return Survey(about, rows, tuple(found), reference.statistics, correlations, seconds)
 

@@ -56,6 +56,11 @@ def restyle_file(
     if out.suffix.lower() not in CONTAINERS:
         raise UsageError(f"--out {out} ends in '{out.suffix}', expected one of {', '.join(sorted(CONTAINERS))}")
     _needs(what, texture=texture)
+    if what.preview is not None and what.preview.suffix.lower() not in audio.WRITTEN:
+        known = ", ".join(sorted(audio.WRITTEN))
+        raise UsageError(f"--preview {what.preview} ends in '{what.preview.suffix}', expected one of {known}")
+    if what.preview is not None and what.preview.resolve() == out.resolve():
+        raise UsageError(f"--out and --preview are both {out}; choose another name for one of them")
     for target in (out, what.preview):
         if target is not None:
             free(target, making)
@@ -151,6 +156,8 @@ def _needs(what: Restyling, *, texture: bool) -> None:
         raise UsageError(f"--method {name} needs no run; leave --run out")
     if texture and method.place == "codes":
         raise UsageError(f"--method {name} needs a content; give a sound in place of '-'")
+    if not method.evaluations and (what.wish.evaluations or what.wish.content is not None or what.preview is not None):
+        raise UsageError(f"--method {name} searches nothing; leave --steps, --content-weight and --preview out")
     if what.seconds is not None and not texture:
         raise UsageError("--seconds is the length of a texture; give '-' in place of CONTENT, or leave it out")
 

@@ -183,7 +183,7 @@ class _Work:
         weight = method.content if wish.content is None else wish.content
         self.weights = Weights(0.0 if textured else weight, method.rhythm)
         self.evaluations = wish.evaluations or method.evaluations * (TEXTURE_EVALUATIONS if textured else 1)
-        if wish.evaluations and not method.evaluations:
+        if (wish.evaluations or wish.content is not None) and not method.evaluations:
             raise UsageError(f"--method {wish.method} searches nothing; leave --steps and --content-weight out")
 
     def all(self, given: Tensor, each: Each | None) -> tuple[Tensor, tuple[float, ...]]:

@@ -93,6 +93,7 @@ METHODS: Mapping[str, Method] = {
     "latent": Method(
         "the content's path through a model of the style, its codes carried to the style's",
         place="codes",
+        evaluations=0,
         recipe="frames",
     ),
 }
