@@ -219,7 +219,7 @@ def split_corpus(
             return Split("block", seed, blocks, ())
     if len(set(groups)) < 3:
         notes.append(
-            f"{len(set(groups))} group by {key} is too few to split: validation and test hear the training sounds"
+            f"too few groups to split ({len(set(groups))}, by {key}): validation and test hear the training sounds"
         )
         return Split(key, seed, _rows(dict.fromkeys(PARTS, np.arange(count)), frames), tuple(notes))
     return Split(key, seed, _rows(_draw(np.arange(count), groups, PARTS, seed, config), frames), tuple(notes))

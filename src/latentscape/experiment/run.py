@@ -306,6 +306,7 @@ def train_run(request: Request, say: Say) -> Outcome:
     else:
         _require_free(run, request.overwrite)
         prepared = prepare(request, say)
+        _require_free(run, request.overwrite)  # reading takes a while, in which another training may have begun here
         if run.exists():
             say(f"kept the old run as {_move_aside(run)}")
         _lay_down(run, request, prepared)
