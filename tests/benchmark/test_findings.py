@@ -31,7 +31,7 @@ from latentscape.benchmark.findings import (
 from latentscape.benchmark.results import Result, load_results
 from latentscape.benchmark.tables import axis_table, family_table, head, ranking_table, scale_of, shown
 from latentscape.benchmark.wording import answer, attribution, change, claims, finding, listed, number
-from latentscape.core.errors import DataError, StorageError
+from latentscape.core.errors import DataError, StorageError, UsageError
 
 
 def results_of(values, *, replicates=(), measure="mse"):
@@ -70,7 +70,7 @@ def test_a_damaged_record_is_a_failed_cell(tmp_path):
 
 
 def test_no_benchmark_is_refused(tmp_path):
-    with pytest.raises(StorageError, match=r"grid.json is missing"):
+    with pytest.raises(UsageError, match=r"holds no benchmark"):
         load_results(tmp_path)
     (tmp_path / "grid.json").write_text('{"title": "t", "suite": "images", "sources": [], "families": {}, "cells": []}')
     with pytest.raises(StorageError, match="damaged"):

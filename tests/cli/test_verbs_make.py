@@ -154,6 +154,19 @@ def test_a_model_with_conditions_is_told_labels(folder, tmp_path, capsys):
     assert "NAME=VALUE" in capsys.readouterr().err
 
 
+def test_one_output_may_be_a_file_and_several_may_not(run, folder, tmp_path, capsys):
+    target = tmp_path / "one.flac"
+    assert shell("sample", run, "--count", 1, "--seconds", 0.2, "--out", target) == 0
+    assert soundfile.info(target).frames > 1000
+    assert shell("sample", run, "--count", 1, "--seconds", 0.2, "--out", target) == 2
+    assert "exists; add --overwrite" in capsys.readouterr().err
+    assert shell("sample", run, "--count", 2, "--seconds", 0.2, "--out", tmp_path / "two.wav") == 2
+    assert "is the name of one file, but 2 are made; expected a folder" in capsys.readouterr().err
+    assert shell("reconstruct", run, folder / "bright" / "00.wav", "--out", tmp_path / "again.wav") == 0
+    assert shell("encode", run, folder / "bright" / "00.wav", "--out", tmp_path / "z.npy") == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again.wav", "one.flac", "z.json", "z.npy"]
+
+
 def test_codes_that_were_cut_have_their_own_length(run, folder, tmp_path):
     assert shell("encode", run, folder / "bright" / "00.wav", "--out", tmp_path / "z") == 0
     (codes,) = (tmp_path / "z").rglob("*.npy")

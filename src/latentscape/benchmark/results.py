@@ -12,7 +12,7 @@ from typing import Any, Literal
 from latentscape.benchmark.catalogue import CATALOGUE
 from latentscape.benchmark.grid import GridConfig
 from latentscape.core.config import parse
-from latentscape.core.errors import ConfigError, DataError, StorageError
+from latentscape.core.errors import ConfigError, DataError, StorageError, UsageError
 from latentscape.core.storage import load_object
 from latentscape.measure.estimate import Estimate
 
@@ -142,10 +142,13 @@ def load_results(out: Path) -> Results:
     """Read a benchmark's folder.
 
     Raises:
-        StorageError: there is no grid, or it is damaged.
+        UsageError: it is no such folder.
+        StorageError: the grid is damaged.
     """
     out = Path(out)
     path = out / "grid.json"
+    if not path.exists():
+        raise UsageError(f"{out} holds no benchmark: it has no grid.json")
     record = load_object(path, ("title", "suite", "sources", "families", "cells"))
     known = {name: record[name] for name in GridConfig.model_fields if name in record}
     try:

@@ -152,7 +152,15 @@ def read_sound(path: Path, sound: Representation) -> Tensor:
 
 
 def targets_of(out: Path, names: Iterable[str], suffix: str, making: Making) -> list[Path]:
-    """Return where outputs go, and refuse before any work if one is there already."""
+    """Return where outputs go, and refuse before any work if one is there already.
+
+    ``out`` is a folder; or, for one output alone, a file.
+    """
+    names = list(names)
+    if not out.is_dir() and out.suffix.lower() in (audio.WRITTEN if suffix == SUFFIX else (suffix,)):
+        if len(names) > 1:
+            raise UsageError(f"--out {out} is the name of one file, but {len(names)} are made; expected a folder")
+        return [free(out, making)]
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file, expected a folder")
     targets = [out / f"{name}{suffix}" for name in names]

@@ -142,7 +142,10 @@ def listen(
     order = strengths(listener, wave, layer).argsort(descending=True, stable=True)[:units].tolist()
     names = [f"{sound.stem}-{layer}-{unit}" for unit in order]
     targets = targets_of(out, names, SUFFIX, making)
-    picture = targets_of(out, [f"{sound.stem}-{layer}"], ".png", making)[0]
+    if targets == [out]:
+        picture = free(out.with_suffix(".png"), making)
+    else:
+        picture = targets_of(out, [f"{sound.stem}-{layer}"], ".png", making)[0]
     views: list[UnitView] = []
     lines = []
     for unit, target in zip(order, targets, strict=True):
