@@ -10,13 +10,15 @@ from latentscape.models.bounds import evaluating
 from latentscape.models.model import Step
 from latentscape.models.objectives import Reconstruction, ReconstructionConfig
 from latentscape.models.tagger import Tagger, TaggerConfig
-from latentscape.nets.tagger import ChunkConfig, FrontConfig, TemporalConfig
+from latentscape.nets.tagger import ChunkConfig, FrontConfig, PatchesConfig, TemporalConfig
 
+PATCHES = PatchesConfig(channels=3, bands=4, frames=3, stride=(2, 2))
 FRONT = FrontConfig(channels=6, length=16, stride=8)
 NETS = {
     "chunk": (ChunkConfig(channels=(4, 6, 8), dense=10), (12, 20)),
     "temporal": (TemporalConfig(channels=(5, 6), kernel=4, dense=10), (12, 40)),
     "global": (TemporalConfig(channels=(5, 6), kernel=3, pooling="global", dense=10), (12, 40)),
+    "patches": (TemporalConfig(patches=PATCHES, channels=(5,), kernel=3, pooling="global", dense=10), (12, 40)),
     "raw": (TemporalConfig(front=FRONT, channels=(5,), kernel=3, dense=10), (1, 400)),
 }
 
@@ -87,6 +89,15 @@ def test_layers_take_any_length_and_lead_to_the_tags(net):
     assert all(value.shape[-1] >= 1 for value in tiny.values())
 
 
+def test_patches_are_alike_at_every_pitch():
+    model = build("patches").eval()
+    x = torch.randn(2, 12, 40)
+    higher = torch.cat((torch.zeros(2, 2, 40), x[:, :-2]), 1)  # by one stride of two bands
+    here, there = (model.activations(one)["patches"].unflatten(1, (3, -1)) for one in (x, higher))
+    torch.testing.assert_close(here[:, :, 1:-2], there[:, :, 2:-1])  # what sees the padding apart
+    assert bool((here > 0).any())
+
+
 def test_units_are_those_of_the_features_and_of_no_time():
     mean, scale = torch.full((12, 1), 5.0), torch.full((12, 1), 2.0)
     model, plain = build(units=(mean, scale)).eval(), build().eval()
@@ -139,5 +150,11 @@ def test_what_it_refuses():
     for shape in ((2, 400), (1, 8)):
         with pytest.raises(ConfigError, match="its front of 16 samples"):
             Tagger(raw, shape, {"tag": 2})
+    patched = TemporalConfig(patches=PATCHES, channels=(5,))
+    with pytest.raises(ConfigError, match=r"patches of 4 bands got x of shape \(3, 40\), expected a spectrogram"):
+        Tagger(TaggerConfig(net=patched), (3, 40), {"tag": 2})
+    both = patched.model_copy(update={"front": FRONT})
+    with pytest.raises(ConfigError, match=r"got x of shape \(1, 400\) and a front"):
+        Tagger(TaggerConfig(net=both), (1, 400), {"tag": 2})
     with pytest.raises(ConfigError, match="channels"):
         parse(TaggerConfig, {"net": {"kind": "chunk", "channels": []}})

@@ -2,11 +2,13 @@ r"""Nets that listen: convolutional layers with names, whose activations can be 
 
 Letters: b rows, f features a frame (bands, or 1 for a wave), t frames, w width of the vector.
 
-Two families, one of them with and without a layer in front:
+Two families, one of them with and without layers in front:
 
 * *temporal* (Dieleman and Schrauwen 2014, section 3): convolutions along time, the features of a frame as channels,
   each followed by a rectifier and max-pooling, then dense layers. Over log-mels it is their spectrogram net; with a
-  ``front``, a strided convolution that learns its own frames, it is their end-to-end net on the raw wave.
+  ``front``, a strided convolution that learns its own frames, it is their end-to-end net on the raw wave. With
+  ``patches``, its first layer sees a few bands and frames at a time, by filters that are alike at every pitch (as
+  the shared filters of Pons et al. 2017), and gives the places along the bands to the layers along time as channels.
 * *chunk* (the short-chunk CNN with residual blocks of Won et al. 2020): features and time as a picture, blocks
 
 .. math:: h \leftarrow \mathrm{pool}_2\big(\mathrm{relu}(N W_2\, \mathrm{relu}(N W_1 h) + N S h)\big)
@@ -45,11 +47,28 @@ class FrontConfig(Record):
     stride: PositiveInt = 256
 
 
+class PatchesConfig(Record):
+    """A layer of filters that see a few bands and frames of a spectrogram, alike wherever they lie.
+
+    Attributes:
+        channels: filters.
+        bands: of a filter.
+        frames: of a filter.
+        stride: bands and frames from place to place.
+    """
+
+    channels: PositiveInt = 24
+    bands: PositiveInt = 8
+    frames: PositiveInt = 5
+    stride: tuple[PositiveInt, PositiveInt] = (4, 2)
+
+
 class TemporalConfig(Record):
     """A net along time; see the module.
 
     Attributes:
         front: of a raw wave; ``None`` where x has frames already.
+        patches: of a spectrogram; ``None`` where the first convolution sees all bands at once.
         channels: of each convolution.
         kernel: frames.
         pool: frames that become one after each convolution.
@@ -60,6 +79,7 @@ class TemporalConfig(Record):
 
     kind: Literal["temporal"] = "temporal"
     front: FrontConfig | None = None
+    patches: PatchesConfig | None = None
     channels: tuple[PositiveInt, ...] = Field((32, 32), min_length=1)
     kernel: PositiveInt = 8
     pool: PositiveInt = 4
@@ -157,6 +177,21 @@ class Picture(nn.Module):
         return self.norm(x.unsqueeze(1))
 
 
+class Patches(nn.Module):
+    """Filters over a picture, normalised and rectified; its bands become channels."""
+
+    def __init__(self, config: PatchesConfig) -> None:
+        super().__init__()
+        self.picture = Picture()
+        shape = (config.bands, config.frames)
+        conv = nn.Conv2d(1, config.channels, shape, config.stride, (config.bands // 2, config.frames // 2))
+        self.conv = nn.Sequential(draw_weights(conv, 1), nn.BatchNorm2d(config.channels))
+
+    def forward(self, x: Float[Tensor, "b f t"]) -> Float[Tensor, "b c u"]:
+        """Return the frames that are left."""
+        return torch.relu(self.conv(self.picture(x))).flatten(1, 2)
+
+
 class Pooled(nn.Module):
     """A convolution along time, normalised and rectified; the greatest of every ``pool`` frames."""
 
@@ -206,6 +241,16 @@ def build_tagger_net(config: TemporalConfig | ChunkConfig, event_shape: tuple[in
             )
         stages["front"] = _front(config.front)
         inputs = config.front.channels
+    if config.patches is not None:
+        if inputs < config.patches.bands or config.front is not None:
+            raise ConfigError(
+                f"net temporal: its patches of {config.patches.bands} bands got x of shape {event_shape}"
+                f"{' and a front' if config.front else ''}, expected a spectrogram of at least as many bands, no front"
+            )
+        stages["patches"] = Patches(config.patches)
+        with torch.no_grad():
+            inputs = stages["patches"].eval()(example).shape[1]
+        stages["patches"].train()
     for index, channels in enumerate(config.channels, start=1):
         stages[f"conv{index}"] = Pooled(inputs, channels, config.kernel, config.pool)
         inputs = channels
