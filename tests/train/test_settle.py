@@ -98,3 +98,16 @@ def test_bf16_is_taken_only_where_it_pays(tmp_path, monkeypatch):
     assert decide(tmp_path, precision="auto").precision == "bf16"
     monkeypatch.setattr(room, "quickest", lambda choices, choose, seconds, gain: choose(choices[0]) or choices[0])
     assert decide(tmp_path, precision="auto").precision == "32"
+
+
+def test_bf16_is_not_taken_where_a_layer_has_none(tmp_path, monkeypatch):
+    """oneDNN has no LSTM in bf16 for processors without its instructions."""
+    update = Learner.update
+
+    def refusing(learner, *arguments):
+        if learner.autocast.on:
+            raise RuntimeError("could not create a primitive descriptor")
+        return update(learner, *arguments)
+
+    monkeypatch.setattr(Learner, "update", refusing)
+    assert decide(tmp_path, precision="auto").precision == "32"

@@ -64,7 +64,11 @@ def settle(learner: Learner, batches: Batches, validate: Validate | None, checkp
     if config.precision == "auto" and fabric.device.type == "cuda":
         bf16 = torch.cuda.is_bf16_supported()
     elif config.precision == "auto" and on_cpu and fabric.world_size == 1:
-        bf16 = quickest([False, True], lambda on: setattr(learner.autocast, "on", on), seconds, gain=0.1)
+
+        def choose(on: bool) -> None:
+            learner.autocast.on = on
+
+        bf16 = _runs(choose, seconds) and quickest([False, True], choose, seconds, gain=0.1)
     learner.autocast.on = bf16
 
     max_steps = config.max_steps or DEFAULT_STEPS
@@ -80,6 +84,16 @@ def settle(learner: Learner, batches: Batches, validate: Validate | None, checkp
         settled = _steps_for(settled, began, learner, batches, validate, checkpoints)
     learner.load(before)
     return settled
+
+
+def _runs(choose: Callable[[bool], None], seconds: Callable[[int], float]) -> bool:
+    """Return whether a step can be taken in bf16: some layers (an LSTM, say) have none on some processors."""
+    choose(True)
+    try:
+        seconds(0)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _steps_for(
