@@ -33,7 +33,7 @@ from latentscape.instrument.axes import NamedAxis, Naming, name_axes
 from latentscape.instrument.labels import Labels, context_of
 from latentscape.instrument.map import LatentMap, latent_map
 from latentscape.instrument.morphs import morphed
-from latentscape.instrument.stream import blocks_of, whole_sound
+from latentscape.instrument.stream import blocks_of, fades, whole_sound
 from latentscape.instrument.timing import stretch, stretched
 from latentscape.instrument.walks import walk
 from latentscape.instrument.windows import Joiner, count_windows, cut
@@ -495,10 +495,3 @@ class Instrument:
         shapes = self.model.latent_shapes
         parts = z.split([math.prod(shape) for shape in shapes], 1)
         return tuple(part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True))
-
-
-def fades(samples: int, fade: int) -> Tensor:
-    """Return a gain ``[samples]`` that rises from 0 and falls to it by half cosines over ``fade`` samples."""
-    place = torch.arange(samples, dtype=torch.float32)
-    edge = torch.minimum(place, samples - 1 - place) / max(1, min(fade, samples // 2))
-    return torch.sin(0.5 * torch.pi * edge.clamp(0, 1)).square()

@@ -68,6 +68,13 @@ def crossfade(before: Tensor, after: Tensor) -> Tensor:
     return ((1 - w) * before + w * after) / ((1 - w) ** 2 + w**2 + 2 * rho * w * (1 - w)).sqrt()
 
 
+def fades(samples: int, fade: int) -> Tensor:
+    """Return a gain ``[samples]`` that rises from 0 and falls to it by half cosines over ``fade`` samples."""
+    place = torch.arange(samples, dtype=torch.float32)
+    edge = torch.minimum(place, samples - 1 - place) / max(1, min(fade, samples // 2))
+    return torch.sin(0.5 * torch.pi * edge.clamp(0, 1)).square()
+
+
 def blocks_of(waves: Iterator[Tensor], block: int) -> Iterator[Tensor]:
     """Cut a stream of sound into blocks of ``block`` samples; the last one may be shorter."""
     held: list[Tensor] = []

@@ -23,8 +23,9 @@ from latentscape.core.errors import UsageError
 from latentscape.core.random import seeded
 from latentscape.dist.conditional import point
 from latentscape.geometry.path import Path
-from latentscape.instrument.instrument import FADE_SECONDS, Instrument, fades
+from latentscape.instrument.instrument import FADE_SECONDS, Instrument
 from latentscape.instrument.labels import Labels
+from latentscape.instrument.stream import fades
 from latentscape.models.autoregressive import PRESENT
 from latentscape.models.bounds import evaluating
 from latentscape.models.second_stage import SecondStage
