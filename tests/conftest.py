@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-from untraced import untraced
-
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     # numba's cache is not safe while several processes write it first: one of them may die of a segmentation fault
     os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).resolve().parents[1] / ".pytest_cache" / f"numba-{worker}")
@@ -31,14 +29,10 @@ _ROOMS = [
     "report",
     "laws",
 ]
-install_import_hook([f"latentscape.{room}" for room in _ROOMS], "untraced.checked")
+install_import_hook([f"latentscape.{room}" for room in _ROOMS], "beartype.beartype")
 
-with untraced():
-    import torch
-    from matplotlib.figure import Figure
-    from numba.core.dispatcher import Dispatcher
-
-Dispatcher.compile = untraced()(Dispatcher.compile)
+import torch  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # as in what a shell starts in the background; programs that tests interrupt would inherit it
@@ -50,7 +44,7 @@ def pytest_collection_finish():
     gc.freeze()
 
 
-_draw = untraced()(Figure.savefig)
+_draw = Figure.savefig
 _BLANK = {
     "png": base64.b64decode(
         "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
@@ -85,13 +79,6 @@ def drawn():
 def drawing(drawn):
     """Pictures are drawn in the tests of this file."""
     with drawn():
-        yield
-
-
-@pytest.fixture
-def driven():
-    """What a test does to a browser is not traced; the server that answers it has a thread of its own, which is."""
-    with untraced():
         yield
 
 

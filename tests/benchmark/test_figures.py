@@ -15,7 +15,7 @@ from latentscape.benchmark.grid import GridConfig, expand
 from latentscape.benchmark.views import SoundView
 from latentscape.cli import main
 from latentscape.core.config import merge, parse
-from latentscape.core.errors import DataError, StorageError, UsageError
+from latentscape.core.errors import DataError, UsageError
 from latentscape.core.storage import load_object
 from latentscape.data.images import read_digits
 from latentscape.data.sounds import SoundExamples
@@ -144,7 +144,7 @@ def test_wrong_requests_are_one_line(tmp_path, capsys):
         suite_of("image")
     with pytest.raises(UsageError, match="--quick chooses"):
         run_benchmark(BenchmarkRequest("images", tmp_path / "o", quick=True, grid=TINY), print)
-    with pytest.raises(StorageError, match=r"grid\.json is missing"):
+    with pytest.raises(UsageError, match="holds no benchmark"):
         run_benchmark(BenchmarkRequest("images", tmp_path / "o", report_only=True), print)
     with pytest.raises(SystemExit) as stop:
         main(["benchmark", "notes", "--grid", str(TINY), "--out", str(tmp_path / "o")])

@@ -13,7 +13,6 @@ from latentscape.geometry.paths import Circle
 from latentscape.play.load import Load
 from latentscape.play.server import page_files
 
-pytestmark = pytest.mark.usefixtures("driven")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next(
     (path for name in ("chromium", "google-chrome", "chromium-browser") if (path := shutil.which(name))), None

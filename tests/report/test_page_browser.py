@@ -9,7 +9,6 @@ from latentscape.report import Commands, Compare, Map, Page, Picture, Relief, Se
 from latentscape.report.pictures import rates
 from latentscape.report.style import DARK
 
-pytestmark = pytest.mark.usefixtures("driven")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next(
     (path for name in ("chromium", "google-chrome", "chromium-browser") if (path := shutil.which(name))), None
