@@ -27,8 +27,7 @@ def test_reconstruct_keeps_paths_lengths_and_never_overwrites(run, folder, tmp_p
     assert (out / "dull" / "00.wav").stat().st_mtime_ns == before
 
 
-def test_the_own_sounds_of_a_run_are_read_as_it_has_read_them(tmp_path, cache, monkeypatch):
-    monkeypatch.setenv("LATENTSCAPE_CACHE", str(cache))
+def test_the_own_sounds_of_a_run_are_read_as_it_has_read_them(tmp_path):
     (tmp_path / "wide").mkdir()
     left, right = np.random.default_rng(0).normal(0, 0.1, (2, 4000)).astype(np.float32)
     soundfile.write(tmp_path / "wide" / "a.wav", np.stack((left, right), 1), RATE, subtype="FLOAT")
