@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
+from checking import left
+
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     # numba's cache is not safe while several processes write it first: one of them may die of a segmentation fault
     os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).resolve().parents[1] / ".pytest_cache" / f"numba-{worker}")
@@ -29,7 +31,7 @@ _ROOMS = [
     "report",
     "laws",
 ]
-install_import_hook([f"latentscape.{room}" for room in _ROOMS], "beartype.beartype")
+install_import_hook([f"latentscape.{room}" for room in _ROOMS], "checking.checked")
 
 import torch  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
@@ -37,6 +39,11 @@ from matplotlib.figure import Figure  # noqa: E402
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # as in what a shell starts in the background; programs that tests interrupt would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_runtest_setup():
+    """Every test has its own share of checked calls."""
+    left.refill()
 
 
 def pytest_collection_finish():
