@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from latentscape.train.config import SCHEDULES
 from latentscape.train.verdict import judge
 
 
@@ -40,6 +41,23 @@ def test_a_fall_within_the_noise_or_negligible_is_no_improvement():
     noise = np.random.default_rng(1).standard_normal(30)
     assert judge(history(30 - I / 100 + noise)).progress == "converged"
     assert judge(history([1e4, *(10 - 1e-4 * I)])).progress == "converged"
+
+
+def test_a_curve_that_the_schedule_made_flat_has_not_converged():
+    rate = SCHEDULES["cosine"]
+    learnt = np.concatenate(([0], np.cumsum([rate(i / 30) for i in range(29)])))
+    short = 10 + 20 * np.exp(-learnt / 3) + 0.01 * NOISE  # not done yet, it stops as the rate does
+    assert judge(history(short)).progress == "converged"
+    verdict = judge(history(short), rate=lambda step: rate(step / 3000), settings={"max_steps": 3000})
+    assert verdict.progress == "annealed"
+    lines = " ".join(verdict.lines())
+    assert "Ended by its schedule: loss fell while the learning rate was high" in lines
+    assert "train.max_steps=6000" in lines
+    assert judge(history(FLAT), rate=lambda step: rate(step / 3000)).progress == "converged"  # flat at full rate, too
+    assert judge(history(short), rate=lambda step: 1.0).progress == "converged"  # no schedule is to blame
+    assert judge(history(RISING, TRAIN), rate=lambda step: rate(step / 3000)).overfitted is True
+    spoilt = np.where(I < 15, 30 - I, 17) + 0.01 * NOISE  # what came after is no better
+    assert judge(history(spoilt), rate=lambda step: rate(step / 3000)).progress == "converged"
 
 
 def test_improvement_is_found_whatever_the_unit():

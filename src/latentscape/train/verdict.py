@@ -5,6 +5,9 @@ them the *tail*; r rate of each latent dimension in nats.
 
 * improving: least squares through the tail, value against step; fall f over the tail's span. Improving where the slope
   is negative by more than two standard errors and f exceeds 0.3 % of the whole fall from first to best value.
+* annealed: neither improving nor over-fitted, but the learning rate has ended below half of its peak, the best value
+  came after the last one whose rate was at least that, and until then the values improved, by the same test. A rate
+  that falls to nothing makes any curve flat, however few the steps.
 * over-fitted: the values since the best one (at most a tail) lie above it in the mean, by more than twice their mean's
   standard error and by more than 2 % of the whole fall, while training values still went down since the best step. The
   gap between training and validation is reported, not judged: it is natural where data are few.
@@ -21,7 +24,7 @@ Of a hierarchy, every layer by itself, from the numbers of :mod:`latentscape.mea
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -29,8 +32,7 @@ from typing import Any
 import numpy as np
 
 ACTIVE_NATS = 0.05
-
-
+LEAST_SHARE = 0.003
 ASLEEP_SHARE = 0.1
 ASLEEP_CHANGE = 0.02
 GAP_NATS = 0.5
@@ -80,7 +82,7 @@ class Verdict:
 
     Attributes:
         reason: why the run ended.
-        progress: ``"improving"``, ``"converged"``, or ``"unknown"`` with fewer than four validations.
+        progress: ``"improving"``, ``"annealed"``, ``"converged"``, or ``"unknown"`` with fewer than four validations.
         overfitted: validation rose after its best while training still fell; ``None`` where that can't be told.
         collapsed: no latent dimension is used; ``None`` for a model without rates.
         active: latent dimensions with more than 0.05 nat.
@@ -120,6 +122,11 @@ class Verdict:
         match self.progress:
             case "improving":
                 lines.append("Still improving: longer training would help.")
+            case "annealed":
+                lines.append(
+                    f"Ended by its schedule: {self.monitor} fell while the learning rate was high, and became flat as "
+                    "it went to nothing; longer training may help."
+                )
             case "converged":
                 lines.append(f"Converged: {self.monitor} has stopped falling.")
             case _:
@@ -151,6 +158,7 @@ def judge(
     rates: Sequence[float] | None = None,
     reason: str = "finished",
     settings: Mapping[str, Any] = {},
+    rate: Callable[[int], float] = lambda step: 1.0,
 ) -> Verdict:
     """Return the verdict on a run (see the module's definitions).
 
@@ -162,6 +170,7 @@ def judge(
         reason: the outcome's.
         settings: what advice is built on where present: ``max_steps``, ``learning_rate``, ``beta``, ``free_bits``,
             ``augmented`` (bool).
+        rate: the learning rate of the step after so many, as a share of anything.
     """
     valid = _curve(history, "valid", monitor)
     train = _curve(history, "train", monitor)
@@ -170,15 +179,15 @@ def judge(
     progress, overfitted, last = "unknown", None, None
     if len(valid) >= 4 and best is not None:
         fall = max(valid[0][1] - best, 1e-12)
-        slope, error = _line(tail)
-        span = tail[-1][0] - tail[0][0]
+        _, error = _line(tail)
         scatter = error * math.sqrt(sum((s - fmean(s for s, _ in tail)) ** 2 for s, _ in tail))
-        improving = slope < -2 * error and -slope * span > 0.003 * fall
-        progress = "improving" if improving else "converged"
+        progress = "improving" if _improves(tail, fall) else "converged"
         after = [value for step, value in valid if step > best_step][-len(tail) :]
         last = fmean(after) if after else best
         rose = len(after) >= 2 and last - best > max(2 * scatter / math.sqrt(len(after)), 0.02 * fall)
         overfitted = rose and _still_fell(train, best_step)
+        if progress == "converged" and not overfitted and _was_annealed(valid, best_step, fall, rate):
+            progress = "annealed"
     gap = valid[-1][1] - train[-1][1] if valid and train else None
     finite = rates is not None and len(rates) > 0 and all(math.isfinite(rate) for rate in rates)
     latents = len(rates) if rates is not None and finite else None
@@ -264,6 +273,23 @@ def _line(points: Sequence[tuple[int, float]]) -> tuple[float, float]:
     return slope, math.sqrt(float(residual @ residual) / (len(points) - 2) / float(steps @ steps))
 
 
+def _improves(points: Sequence[tuple[int, float]], fall: float) -> bool:
+    """Whether values fall, by more than their noise and a negligible share of the whole fall."""
+    slope, error = _line(points)
+    return slope < -2 * error and -slope * (points[-1][0] - points[0][0]) > LEAST_SHARE * fall
+
+
+def _was_annealed(
+    valid: Sequence[tuple[int, float]], best_step: int, fall: float, rate: Callable[[int], float]
+) -> bool:
+    """Whether a curve became flat because the learning rate did; see the module."""
+    rates = [rate(step - 1) for step, _ in valid]
+    high = [point for point, own in zip(valid, rates, strict=True) if own >= max(rates) / 2]
+    if rates[-1] >= max(rates) / 2 or len(high) < 4 or best_step <= high[-1][0]:
+        return False
+    return _improves(high[-max(4, len(high) // 3) :], fall)
+
+
 def _still_fell(train: Sequence[tuple[int, float]], best_step: int) -> bool:
     """Whether the training values after the best step lie below those just before it."""
     after = [value for step, value in train if step > best_step]
@@ -296,7 +322,7 @@ def _advice(
         advice.append(f"objective.beta={beta / 2:g}" if one else "a smaller objective.beta")
     if active is not None and active == latents and progress == "converged" and not overfitted:
         advice.append("more latent dimensions or wider nets, since all of them are in use")
-    if progress == "improving" and reason != "diverged":
+    if progress in ("improving", "annealed") and reason != "diverged":
         steps = settings.get("max_steps")
         advice.append(f"train.max_steps={2 * steps}" if steps else "twice the steps")
     return tuple(advice)
