@@ -11,7 +11,9 @@ import time
 import pytest
 from typed import TINY, shell
 
-from latentscape.experiment.run import Request, train_run
+from latentscape.core.errors import StorageError
+from latentscape.experiment import finish
+from latentscape.experiment.run import Request, open_run, train_run, training
 
 
 @pytest.fixture
@@ -57,6 +59,23 @@ def test_overwrite_keeps_the_old_run_beside(folder, tmp_path, unfinished):
         assert shell("train", folder, "--run", path, "--overwrite", *few) == 0
     assert (tmp_path / "r.old" / "weights.safetensors").exists()
     assert (tmp_path / "r.old2" / "weights.safetensors").exists()
+
+
+def test_a_source_that_changes_in_training_costs_no_run(folder, tmp_path, monkeypatch):
+    root = tmp_path / "changing"
+    shutil.copytree(folder / "dull", root)
+
+    def reached(run, device):
+        raise InterruptedError("what was trained on is there")
+
+    few = tuple([*TINY, "--set", "train.max_steps=4"][1::2])
+    with training(Request(str(root), tmp_path / "r", recipe="frames", sets=few), print) as (outcome, prepared):
+        (root / "00.wav").unlink()
+        with pytest.raises(StorageError, match="has changed since"):
+            open_run(tmp_path / "r")
+        monkeypatch.setattr(finish, "load_waves", reached)
+        with pytest.raises(InterruptedError):
+            finish.finish(tmp_path / "r", outcome, prepared, print)
 
 
 def test_a_recipe_may_be_a_file_of_ones_own(folder, tmp_path, capsys, unfinished):

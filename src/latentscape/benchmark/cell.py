@@ -21,8 +21,8 @@ from typing import Any
 from latentscape.benchmark.catalogue import CATALOGUE
 from latentscape.benchmark.figures import ceilings, measure_cell
 from latentscape.benchmark.grid import Cell
-from latentscape.benchmark.lock import locked
 from latentscape.core.errors import LatentscapeError
+from latentscape.core.lock import locked
 from latentscape.core.random import seeded
 from latentscape.core.storage import load_object, save_json
 from latentscape.experiment.run import Request, open_run, train_run

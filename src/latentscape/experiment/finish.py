@@ -12,7 +12,7 @@ from latentscape.experiment.evaluate import measure, moved
 from latentscape.experiment.factors import factor_figures
 from latentscape.experiment.figures import Figures
 from latentscape.experiment.layers import layer_sections
-from latentscape.experiment.run import Prepared, Say, open_run
+from latentscape.experiment.run import Prepared, Say, join
 from latentscape.experiment.second_stage import forget_stages
 from latentscape.experiment.showcase import chart_of, compose, image_sections, sound_sections
 from latentscape.experiment.tag_page import show_tags
@@ -27,6 +27,7 @@ from latentscape.instrument.waves import Waves
 from latentscape.measure.latent import Examination, examine
 from latentscape.models.model import LatentModel
 from latentscape.report.page import write_page
+from latentscape.train.config import learning_rate
 from latentscape.train.loop import Outcome
 from latentscape.train.verdict import Verdict, judge
 
@@ -35,14 +36,21 @@ ITEMS = 10_000
 
 
 @passing()
-def finish(run: Path, outcome: Outcome, say: Say, device: str = "auto") -> tuple[Verdict, Figures]:
+def finish(run: Path, outcome: Outcome, trained: Prepared, say: Say, device: str = "auto") -> tuple[Verdict, Figures]:
     """Map, measure and judge a trained run, and write its sounds, pictures and page.
+
+    Args:
+        run: its folder.
+        outcome: how training ended.
+        trained: what it was trained on; its source may look otherwise by now.
+        say: told what is done.
+        device: where to compute.
 
     Raises:
         LatentscapeError: the run is damaged, or could not be written to.
     """
     forget_stages(run)
-    prepared = open_run(run, units=False)
+    prepared = join(trained.config, trained.corpus, trained.split, units=False, vectors=trained.vectors)
     with prepared.examples as examples:
         say("measuring")
         if (waves := load_waves(run, device)) is not None:
@@ -113,5 +121,9 @@ def judge_run(prepared: Prepared, outcome: Outcome, unseen: Examination | None =
         "augmented": not config.data.augment.still,
     }
     rates = None if unseen is None or unseen.dimension_rate is None else unseen.dimension_rate.tolist()
-    steady = prepared.objective.steady
-    return judge(outcome.history, monitor=steady, rates=rates, reason=outcome.reason, settings=settings)
+    steady, settled = prepared.objective.steady, outcome.settled
+
+    def rate(step: int) -> float:
+        return learning_rate(settled.config, step, settled.max_steps)
+
+    return judge(outcome.history, monitor=steady, rates=rates, reason=outcome.reason, settings=settings, rate=rate)

@@ -9,7 +9,8 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,6 +21,7 @@ import torch
 
 from latentscape.core.config import merge, parse
 from latentscape.core.errors import ConfigError, StorageError, UsageError
+from latentscape.core.lock import locked
 from latentscape.core.random import seeded
 from latentscape.core.storage import load_object, save_json
 from latentscape.data.consecutive import Consecutive
@@ -300,22 +302,52 @@ def train_run(request: Request, say: Say) -> Outcome:
         UsageError: the run exists (or, to resume, does not), or an option does not apply.
         LatentscapeError: anything else that the request or the data are wrong about.
     """
+    with training(request, say) as (outcome, _):
+        return outcome
+
+
+@contextmanager
+def training(request: Request, say: Say) -> Iterator[tuple[Outcome, Prepared]]:
+    """Train as :func:`train_run` does, and keep other trainings out of the folder until what is made of it is there.
+
+    What was trained on is handed over, too: a source may change in the meantime.
+    """
     run = request.run
     if request.resume:
-        prepared = _resumed(request)
-    else:
-        _require_free(run, request.overwrite)
-        prepared = prepare(request, say)
-        _require_free(run, request.overwrite)  # reading takes a while, in which another training may have begun here
+        _require_begun(run)
+        with alone_in(run):
+            prepared = _resumed(request)
+            yield _trained(request, prepared), prepared
+        return
+    _require_free(run, request.overwrite)
+    prepared = prepare(request, say)
+    with alone_in(run):
+        _require_free(run, request.overwrite)  # reading takes a while, in which another training may have ended here
         if run.exists():
             say(f"kept the old run as {_move_aside(run)}")
         _lay_down(run, request, prepared)
+        yield _trained(request, prepared), prepared
+
+
+def alone_in(run: Path) -> AbstractContextManager[None]:
+    """Return what keeps other trainings out of a run folder: a lock beside it, as the folder itself may be renamed.
+
+    Raises:
+        UsageError: another training is at work there.
+    """
+    own = run.resolve()
+    where = own.with_name(f".{own.name}.lock")
+    return locked(where, f"another training is at work in {run}; wait for it, or choose another name")
+
+
+def _trained(request: Request, prepared: Prepared) -> Outcome:
+    """Train in a run folder that is laid down, and write how it went."""
     config = prepared.config.train
     alone = config.devices == 1
     if not alone:
         prepared.examples.close()
-    outcome = launch(config, Work(run, request.resume, prepared if alone else None))
-    _record(run, outcome)
+    outcome = launch(config, Work(request.run, request.resume, prepared if alone else None))
+    _record(request.run, outcome)
     return outcome
 
 
@@ -359,8 +391,6 @@ def _recipe(request: Request, corpus: SoundCorpus | ImageCorpus) -> str | Recipe
 
 def _resumed(request: Request) -> Prepared:
     run = request.run
-    if not (run / "run.json").exists():
-        raise UsageError(f"{run} holds no run to resume; leave --resume out to start one")
     source = load_object(run / "run.json", ("source", "digest"))["source"]
     if source != _absolute(request.source):
         raise UsageError(f"{run} was trained on {source}, got {request.source}")
@@ -390,6 +420,11 @@ def _require_same(request: Request, config: RunConfig) -> None:
     for option, (asked, default, own) in options.items():
         if asked not in (default, own):
             raise UsageError(f"--resume goes on as the run was begun: {option} was {own}, got {asked}")
+
+
+def _require_begun(run: Path) -> None:
+    if not (run / "run.json").exists():
+        raise UsageError(f"{run} holds no run to resume; leave --resume out to start one")
 
 
 def _require_free(run: Path, overwrite: bool) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from latentscape.experiment.figures import Figures
-from latentscape.experiment.run import Request, Say, train_run
+from latentscape.experiment.run import Request, Say, training
 from latentscape.train.loop import Outcome
 from latentscape.train.verdict import Verdict
 
@@ -51,12 +51,12 @@ def run_experiment(request: Request, say: Say) -> Summary:
     Raises:
         LatentscapeError: what the request or the data are wrong about.
     """
-    outcome = train_run(request, say)
-    if outcome.reason == "interrupted":
-        return Summary(request.run, outcome)
-    from latentscape.experiment.finish import finish  # it draws: what is refused before does not wait for that
+    with training(request, say) as (outcome, prepared):
+        if outcome.reason == "interrupted":
+            return Summary(request.run, outcome)
+        from latentscape.experiment.finish import finish  # it draws: what is refused before does not wait for that
 
-    return Summary(request.run, outcome, *finish(request.run, outcome, say, request.device))
+        return Summary(request.run, outcome, *finish(request.run, outcome, prepared, say, request.device))
 
 
 def train(source: str, run: Path | str, say: Say = print, **options: Any) -> Summary:
