@@ -233,7 +233,22 @@ def test_every_method_without_a_run_nears_the_style(name):
     assert np.array_equal(found.wave, again.wave)
 
 
-def test_strength_nought_keeps_the_content_and_stereo_stays():
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if not method.recipe])
+def test_strength_nought_is_the_content(name):
+    content, told = voice(channels=2), []
+    found = restyle(content, rain(), RATE, Wish(name, strength=0.0), each=lambda *given: told.append(given))
+    np.testing.assert_array_equal(found.wave, content)
+    assert (found.losses, found.turned_down) == ((), 0.0)
+    assert told[0][0] == 1.0
+    np.testing.assert_array_equal(told[0][2](), content)
+    loud = restyle(8 * content, rain(), RATE, Wish(name, strength=0.0))
+    assert np.abs(loud.wave).max() == pytest.approx(PEAK_LIMIT)
+    assert loud.turned_down > 0
+    with pytest.raises(DataError, match="silent"):
+        restyle(content, np.zeros((1, RATE)), RATE, Wish(name, strength=0.0))
+
+
+def test_a_little_strength_keeps_the_content_and_stereo_stays():
     content = voice(channels=2)
     small = replace(METHODS["random-cnn"], filters=16, evaluations=5)
     told = []
@@ -241,7 +256,7 @@ def test_strength_nought_keeps_the_content_and_stereo_stays():
         content,
         rain(),
         RATE,
-        Wish(strength=0.0),
+        Wish(strength=1e-6),
         method=small,
         each=lambda share, loss, preview: told.append((share, preview().shape)),
     )

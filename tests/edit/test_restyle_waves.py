@@ -88,6 +88,12 @@ def test_a_restyled_sound_has_the_length_and_channels_of_its_content(waves):
     assert texture.wave.shape == (1, 4000)
 
 
+def test_strength_nought_is_the_content(waves):
+    content = 0.05 * np.random.default_rng(1).normal(size=(1, 8000))
+    found = restyle_waves(waves, content, content[:, ::-1], 8000, Wish("wavenet", strength=0.0))
+    np.testing.assert_array_equal(found.wave, content)
+
+
 def test_what_it_can_not_do_is_said(waves):
     style = 0.05 * np.random.default_rng(0).normal(size=(1, 8000))
     with pytest.raises(UsageError, match="--way joint knows no likelihood"):

@@ -144,6 +144,8 @@ def restyle(
     told = _usable(style, "style", sample_rate)
     spectrum = Spectrum(sample_rate)
     heard = None if content is None else _usable(content, "content", sample_rate)
+    if content is not None and wish.strength == 0:
+        return unchanged(content, sample_rate, each)
     whole, wanted = (_unit(one) for one in (told, style_for(told, heard, sample_rate)))
     if heard is None:
         length = round((seconds or style.shape[1] / sample_rate) * sample_rate)
@@ -155,6 +157,14 @@ def restyle(
     wave = ended(without_rumble(made.numpy().astype(np.float64), sample_rate), sample_rate)
     wave, down = levelled(wave, style if content is None else content, sample_rate)
     return Restyled(wave, losses, down)
+
+
+def unchanged(content: Float[np.ndarray, "c n"], sample_rate: int, each: Each | None = None) -> Restyled:
+    """Return what strength 0 asks for: the content, of which a search for itself would only lose something."""
+    wave, down = levelled(content, content, sample_rate)
+    if each is not None:
+        each(1.0, 0.0, lambda: wave)
+    return Restyled(wave, (), down)
 
 
 class _Work:

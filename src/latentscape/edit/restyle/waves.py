@@ -20,7 +20,17 @@ from torch import Tensor
 from latentscape.core.errors import UsageError
 from latentscape.edit.restyle.codes import fitted
 from latentscape.edit.restyle.descent import WAYS, Search
-from latentscape.edit.restyle.engine import Each, Restyled, Wish, joined, levelled, pieces, restyle, style_for
+from latentscape.edit.restyle.engine import (
+    Each,
+    Restyled,
+    Wish,
+    joined,
+    levelled,
+    pieces,
+    restyle,
+    style_for,
+    unchanged,
+)
 from latentscape.edit.restyle.methods import Method, method_of
 from latentscape.edit.restyle.sounds import LEVEL
 from latentscape.instrument.labels import Labels, context_of
@@ -71,6 +81,8 @@ def restyle_waves(
     way = wish.way or next(iter(WAYS))
     if wish.likelihood and way != "descent":
         raise UsageError(f"--likelihood got {wish.likelihood:g}, but --way {way} knows no likelihood; take descent")
+    if content is not None and wish.strength == 0:
+        return unchanged(content, sample_rate, each)
     whole = restyle(
         content, style, sample_rate, replace(wish, evaluations=None, content=None), seconds=seconds, method=CARRIED
     ).wave
