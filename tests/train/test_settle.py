@@ -4,6 +4,7 @@ import pytest
 import torch
 from toy import CALM, batches, toy, validate
 
+from latentscape.core.errors import ConfigError
 from latentscape.train import settle as room
 from latentscape.train.checkpoint import Checkpoints
 from latentscape.train.config import TrainConfig
@@ -111,3 +112,11 @@ def test_bf16_is_not_taken_where_a_layer_has_none(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Learner, "update", refusing)
     assert decide(tmp_path, precision="auto").precision == "32"
+    with pytest.raises(
+        ConfigError, match=r"train\.precision: got 'bf16', but .* primitive descriptor\); use 32 or auto"
+    ):
+        decide(tmp_path, precision="bf16")
+
+
+def test_bf16_is_taken_where_it_is_asked_for(tmp_path):
+    assert decide(tmp_path, precision="bf16").precision == "bf16"

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from latentscape.core.distributed import alone
+from latentscape.core.errors import ConfigError
 from latentscape.models.model import Model
 from latentscape.train.checkpoint import Checkpoints, Position
 from latentscape.train.config import DEFAULT_STEPS, Settled
@@ -60,15 +61,18 @@ def settle(learner: Learner, batches: Batches, validate: Validate | None, checkp
         threads = max(1, thread_counts()[-1] // fabric.world_size) if on_cpu else torch.get_num_threads()
     torch.set_num_threads(threads)
 
+    def choose(on: bool) -> None:
+        learner.autocast.on = on
+
     bf16 = config.precision == "bf16"
+    if bf16 and on_cpu and (why := _fails(choose, seconds)):
+        raise ConfigError(
+            f"train.precision: got 'bf16', but a layer of this model has none on this processor ({why}); use 32 or auto"
+        )
     if config.precision == "auto" and fabric.device.type == "cuda":
         bf16 = torch.cuda.is_bf16_supported()
     elif config.precision == "auto" and on_cpu and fabric.world_size == 1:
-
-        def choose(on: bool) -> None:
-            learner.autocast.on = on
-
-        bf16 = _runs(choose, seconds) and quickest([False, True], choose, seconds, gain=0.1)
+        bf16 = not _fails(choose, seconds) and quickest([False, True], choose, seconds, gain=0.1)
     learner.autocast.on = bf16
 
     max_steps = config.max_steps or DEFAULT_STEPS
@@ -86,14 +90,14 @@ def settle(learner: Learner, batches: Batches, validate: Validate | None, checkp
     return settled
 
 
-def _runs(choose: Callable[[bool], None], seconds: Callable[[int], float]) -> bool:
-    """Return whether a step can be taken in bf16: some layers (an LSTM, say) have none on some processors."""
+def _fails(choose: Callable[[bool], None], seconds: Callable[[int], float]) -> str:
+    """Return why no step can be taken in bf16, if so: some layers (an LSTM, say) have none on some processors."""
     choose(True)
     try:
         seconds(0)
-    except RuntimeError:
-        return False
-    return True
+    except RuntimeError as error:
+        return f"{error}".partition("\n")[0] or type(error).__name__
+    return ""
 
 
 def _steps_for(
