@@ -198,8 +198,8 @@ def test_metadata_without_paths_costs_a_line_and_folders_label(folder, text, lin
 
 def test_metadata_that_is_no_text(folder):
     root = folder(["a.wav"])
-    (root / "metadata.csv").write_bytes(b"path\n\xff\xfe\n")
-    assert "can't be read" in open_source(str(root)).notes[0]
+    (root / "metadata.csv").write_bytes(b"path,instrument\na.wav,fl\xfbte\n")
+    assert open_source(str(root)).notes == ("metadata.csv is no text in UTF-8 or UTF-16; its labels are not used",)
 
 
 def test_a_pattern_labels_file_names(folder):
@@ -233,9 +233,60 @@ def test_file_lists(folder, tmp_path):
     (root / "bad.csv").write_text("file\na.wav\n")
     with pytest.raises(DataError, match="no column 'path'"):
         open_source(str(root / "bad.csv"))
-    (root / "bad.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(DataError, match="can't be read"):
+    (root / "bad.txt").write_bytes(b"a.wav\n\xff\xfe")
+    with pytest.raises(DataError, match=r"bad\.txt is no text in UTF-8 or UTF-16, expected a list of files"):
         open_source(str(root / "bad.txt"))
+
+
+def test_lists_as_other_systems_write_them(folder, tmp_path):
+    root = folder(["dull/one.wav", "bright/two.wav", "three.wav", "e\u0301.wav"])
+    lines = ["dull\\one.wav", f'"{root / "bright" / "two.wav"}"', "three.wav", "\u00e9.wav", "none\\here.wav"]
+    for encoding in ("utf-8-sig", "utf-16"):
+        (root / "list.txt").write_text("\r\n".join(lines), encoding=encoding, newline="")
+        corpus = open_source(str(root / "list.txt"))
+        assert sorted(clip.name for clip in corpus.clips) == ["bright/two", "dull/one", "e\u0301", "three"]
+        assert [one.name for one in corpus.left_out] == ["none\\here.wav"]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_tables_as_spreadsheets_write_them(folder, separator, encoding):
+    root = folder(["dull/one.wav", "bright/two.wav"])
+    rows = [
+        ("path", " instrument ", "take"),
+        ("dull\\one.wav", '"flute, alto; old"', "1"),
+        ("bright/two.wav", ' "oboe"', "2"),
+    ]
+    text = "\r\n".join(separator.join(row) for row in rows)
+    (root / "metadata.csv").write_text(text, encoding=encoding, newline="")
+    corpus = open_source(str(root))
+    assert [clip.labels for clip in corpus.clips] == [
+        {"instrument": "oboe", "take": 2.0},
+        {"instrument": "flute, alto; old", "take": 1.0},
+    ]
+    assert corpus.notes == ()
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="no links here")
+def test_links_to_folders_are_followed_once_and_never_back(folder, tmp_path):
+    root = folder(["a/one.wav", "b/two.wav"])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(root / "a" / "one.wav", elsewhere / "three.wav")
+    wave, rate = soundfile.read(elsewhere / "three.wav")
+    soundfile.write(elsewhere / "three.wav", 0.5 * wave, rate)
+    for link, target in {
+        "b/linked": elsewhere,
+        "again": elsewhere,
+        "a/up": root,
+        "a/out": root.parent,
+        "0": root / "b",
+        "x.wav": root / "x.wav",
+    }.items():
+        (root / link).symlink_to(target)
+    corpus = open_source(str(root))
+    assert sorted(clip.name for clip in corpus.clips) == ["a/one", "again/three", "b/two"]
+    assert [one.name for one in corpus.left_out] == ["x.wav"]
 
 
 def test_one_file_is_a_source(folder):

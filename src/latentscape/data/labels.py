@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from latentscape.core.errors import ConfigError
+from latentscape.data.text import decoded, table_of
 
 Labels = dict[str, str]
 
@@ -45,12 +46,13 @@ def read_table(path: Path, key: str = "path", names: Mapping[str, str] | None = 
         names: our names of columns; others are dropped. ``None`` keeps all as they are.
     """
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = [column for column in reader.fieldnames or () if column]
-            if key in columns:
-                return _read_rows(path.name, reader, key, columns, names)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reader = table_of(decoded(path.read_bytes()), (key,))
+        columns = [column for column in reader.fieldnames or () if column]
+        if key in columns:
+            return _read_rows(path.name, reader, key, columns, names)
+    except UnicodeDecodeError:
+        return Table({}, (f"{path.name} is no text in UTF-8 or UTF-16; its labels are not used",), False)
+    except (OSError, csv.Error) as error:
         return Table({}, (f"{path.name} can't be read ({error}); its labels are not used",), False)
     return Table({}, (f"{path.name} has no column '{key}' (it has {', '.join(columns) or 'none'}); not used",), False)
 

@@ -1,6 +1,7 @@
 """How sounds and their labels lie in folders: a plain folder, a label table, SOL, NSynth, a file list."""
 
 import os
+import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from latentscape.data.labels import Labels, missing_files, normal, read_table
 from latentscape.data.magnatagatune import magnatagatune
 from latentscape.data.scan import Listing
 from latentscape.data.spoken import audio_mnist, spoken_digits, vctk
+from latentscape.data.text import decoded, folders_under
 from latentscape.signal.audio import SUFFIXES
 
 SOL_COLUMNS = {
@@ -31,24 +33,16 @@ ESC_COLUMNS = {"category": "tag", "fold": "fold", "src_file": "src_file", "take"
 
 def list_folder(name: str, root: Path, group: tuple[str, ...]) -> Listing:
     """List the sound files under a folder, and read the label table of the layout it has."""
-    files: list[str] = []
     try:
-        for folder, folders, inside in os.walk(root, onerror=_raise):
-            folders[:] = sorted(one for one in folders if not one.startswith("."))
-            base = Path(folder).relative_to(root)
-            files += [(base / file).as_posix() for file in inside if not file.startswith(".") and _is_sound(file)]
+        there = folders_under(root)
+        files = sorted((base / file).as_posix() for base, inside in there for file in inside if _is_sound(file))
     except OSError as error:
         raise DataError(f"{name} can't be read: {error.strerror or error}") from error
-    files.sort()
     for layout in LAYOUTS:
         read = layout(root, files)
         if read is not None:
             return Listing(name, root, tuple(files), read[0], read[1], group)
     return Listing(name, root, tuple(files), {}, (), group)
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def _is_sound(file: str) -> bool:
@@ -142,9 +136,11 @@ def list_file(name: str, path: Path, group: tuple[str, ...]) -> Listing:
             raise DataError(f"{name}: {table.notes[0]}")
         return _under_one_root(name, path.parent, table.rows, table.notes, group)
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{name} can't be read: {error}") from error
+        lines = decoded(path.read_bytes()).splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name} is no text in UTF-8 or UTF-16, expected a list of files") from error
+    except OSError as error:
+        raise DataError(f"{name} can't be read: {error.strerror or error}") from error
     wanted = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     unique = sorted(set(wanted))
     notes = (
@@ -153,11 +149,19 @@ def list_file(name: str, path: Path, group: tuple[str, ...]) -> Listing:
     return _under_one_root(name, path.parent, {file: {} for file in unique}, notes, group)
 
 
+def _meant(folder: Path, file: str) -> str:
+    """Return which file a line of a list names: as it is written, else as other systems and programs write it."""
+    bare = file[1:-1] if file[:1] == file[-1:] == '"' else file
+    slashed = bare.replace("\\", "/")
+    forms = (file, bare, slashed, *(unicodedata.normalize(form, slashed) for form in ("NFC", "NFD")))
+    return next((form for form in forms if os.path.exists(folder / form)), file)
+
+
 def _under_one_root(
     name: str, folder: Path, rows: Mapping[str, Labels], notes: tuple[str, ...], group: tuple[str, ...]
 ) -> Listing:
     """Name files relative to the list's folder, or to the folder that holds them all where some lie outside it."""
-    paths = {os.path.abspath(folder / file): labels for file, labels in rows.items()}
+    paths = {os.path.abspath(folder / _meant(folder, file)): labels for file, labels in rows.items()}
     root = Path(os.path.abspath(folder))
     if not all(Path(path).is_relative_to(root) for path in paths):
         try:

@@ -9,7 +9,6 @@ Copies are left out: one in training would make the test a memory test.
 """
 
 import hashlib
-import os
 import re
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import numpy as np
 from latentscape.core.errors import DataError
 from latentscape.data.corpus import ImageCorpus
 from latentscape.data.images import image_corpus
+from latentscape.data.text import folders_under
 from latentscape.signal.audio import SUFFIXES as SOUND
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
@@ -33,21 +33,14 @@ def list_pictures(root: Path) -> list[str]:
     """
     found: list[str] = []
     try:
-        for folder, folders, inside in os.walk(root, onerror=_raise):
-            folders[:] = sorted(one for one in folders if not one.startswith("."))
-            shown = [file for file in inside if not file.startswith(".")]
+        for base, shown in folders_under(root):
             suffixes = {Path(file).suffix.lower() for file in shown}
             if suffixes & set(SOUND):
                 return []
-            base = Path(folder).relative_to(root)
             found += [(base / file).as_posix() for file in shown if Path(file).suffix.lower() in SUFFIXES]
     except OSError as error:
         raise DataError(f"{root} can't be read: {error.strerror or error}") from error
     return sorted(found)
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def read_pictures(root: Path, files: list[str], name: str, size: int | None = None) -> ImageCorpus:

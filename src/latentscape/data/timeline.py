@@ -11,7 +11,6 @@ gaps. A file lies beside its sound and has its stem: ``kick/01.flac``, ``kick/01
 """
 
 import csv
-import io
 import math
 import re
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from latentscape.core.errors import DataError
+from latentscape.data.text import decoded, table_of
 
 SUFFIXES = (".TextGrid", ".textgrid", ".csv")
 COLUMNS = ("start", "end", "label")
@@ -68,7 +68,7 @@ def read_timeline(path: Path, tier: str | None = None) -> Timeline:
     try:
         if path.stat().st_size > LARGEST:
             raise DataError(f"{path} is larger than {LARGEST >> 20} MiB, expected a timeline")
-        text = _decoded(path.read_bytes())
+        text = decoded(path.read_bytes())
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -76,10 +76,6 @@ def read_timeline(path: Path, tier: str | None = None) -> Timeline:
     if re.match(r'\s*(File type\s*=\s*)?"ooTextFile', text):
         return _textgrid(path, text, tier)
     return _table(path, text)
-
-
-def _decoded(data: bytes) -> str:
-    return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
 
 
 def _interval(path: Path, where: str, start: float, end: float, label: str) -> Interval:
@@ -90,7 +86,7 @@ def _interval(path: Path, where: str, start: float, end: float, label: str) -> I
 
 def _table(path: Path, text: str) -> Timeline:
     try:
-        reader = csv.DictReader(io.StringIO(text, newline=""))
+        reader = table_of(text, COLUMNS)
         names = {(column or "").strip().lower(): column for column in reader.fieldnames or ()}
         lacking = [column for column in COLUMNS if column not in names]
         if lacking:
