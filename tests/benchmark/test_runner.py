@@ -14,9 +14,9 @@ import yaml
 from latentscape.benchmark.catalogue import CATALOGUE
 from latentscape.benchmark.cell import Interrupted, fail_cell, main, reason, run_cell
 from latentscape.benchmark.grid import load_grid
-from latentscape.benchmark.lock import locked
 from latentscape.benchmark.runner import Place, clock, cores, run_grid, side_by_side
 from latentscape.core.errors import DataError, UsageError
+from latentscape.core.lock import locked
 from latentscape.core.storage import load_object, save_json
 from latentscape.instrument.instrument import Instrument
 from latentscape.measure.estimate import Estimate
@@ -153,7 +153,7 @@ def test_two_runners_do_not_share_a_folder(tmp_path):
         save_json(tmp_path / "out" / "grid.json", {})
         code = (
             "import sys; from pathlib import Path\n"
-            "from latentscape.benchmark.lock import locked\n"
+            "from latentscape.core.lock import locked\n"
             "with locked(Path(sys.argv[1]), 'taken', float(sys.argv[2])): print('got it')"
         )
         command = [sys.executable, "-c", code, str(tmp_path / "out" / ".lock")]

@@ -50,7 +50,17 @@ def test_a_wrong_grid_is_refused(tmp_path):
     with pytest.raises(UsageError, match="can't be read"):
         load_waveforms(tmp_path / "none.yaml")
     own = tmp_path / "own.yaml"
-    for text, error in (("a: [", "is not YAML"), ("[]", "got list"), ("title: x", "'source' is missing")):
+    for text, error in (
+        ("a: [", "is not YAML"),
+        ("[]", "got list"),
+        ("title: x", "'source' is missing"),
+        (
+            GRID.replace("recipe: samplernn", "recipe: samplern", 1),
+            "member 'SampleRNN': unknown recipe 'samplern'; did",
+        ),
+        (GRID.replace("model.net.width", "model.net.wide"), "member 'SampleRNN': .*model.net.wide"),
+        (GRID.replace("unheard of", "Sample/SampleRNN"), "'SampleRNN' and 'Sample/SampleRNN' share the folder"),
+    ):
         own.write_text(text)
         with pytest.raises(ConfigError, match=error):
             load_waveforms(own)
@@ -58,6 +68,10 @@ def test_a_wrong_grid_is_refused(tmp_path):
         run_benchmark(BenchmarkRequest("waveform", tmp_path, minutes=2.0), lambda line: None)
     with pytest.raises(UsageError, match="holds no benchmark of waveforms"):
         write_waveform_report(tmp_path)
+    for name, words in (("own.yaml", "is not a benchmark"), ("grid.json", "another suite")):
+        (tmp_path / name).write_text("{}")
+        with pytest.raises(UsageError, match=words):
+            run_benchmark(BenchmarkRequest("waveform", tmp_path, quick=True), lambda line: None)
 
 
 def sound(frequency: float, level: float = 0.1, seconds: float = 1.0) -> torch.Tensor:

@@ -5,6 +5,7 @@ file does not hide the rest.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +14,28 @@ from latentscape.benchmark.catalogue import CATALOGUE
 from latentscape.benchmark.grid import GridConfig
 from latentscape.core.config import parse
 from latentscape.core.errors import ConfigError, DataError, StorageError, UsageError
+from latentscape.core.lock import locked
 from latentscape.core.storage import load_object
 from latentscape.measure.estimate import Estimate
 
 Numbers = Mapping[str, Estimate]
+LOCK = ".lock"
 _PLAN = ("name", "source", "family", "axis", "value", "seed")
+
+
+@contextmanager
+def at_work(out: Path) -> Iterator[None]:
+    """Keep others out of a benchmark's folder, which holds a benchmark or nothing.
+
+    Raises:
+        UsageError: it holds something else, or another process works there.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file, expected a folder")
+    if out.exists() and not (out / "grid.json").exists() and any(one.name != LOCK for one in out.iterdir()):
+        raise UsageError(f"{out} exists and is not a benchmark; choose another folder")
+    with locked(out / LOCK, f"another benchmark is running in {out}; wait for it, or choose another folder"):
+        yield
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from latentscape.benchmark.cell import RECORD, fail_cell
 from latentscape.benchmark.grid import Cell, Grid
-from latentscape.benchmark.lock import locked
+from latentscape.benchmark.results import at_work
 from latentscape.core.errors import UsageError
 from latentscape.core.storage import load_object, save_json
 from latentscape.experiment.run import Say
@@ -94,11 +94,7 @@ def run_grid(grid: Grid, out: Path, execute: Execute, say: Say, *, overwrite: bo
         UsageError: another runner works in the folder, it holds something else, or cells of other settings.
         KeyboardInterrupt: on Ctrl-C, when the cells have stopped.
     """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out} is a file, expected a folder")
-    if out.exists() and any(out.iterdir()) and not (out / "grid.json").exists():
-        raise UsageError(f"{out} exists and is not a benchmark; choose another folder")
-    with locked(out / ".lock", f"another benchmark is running in {out}; wait for it, or choose another folder"):
+    with at_work(out):
         place = Place(out)
         _agree(grid, place, overwrite)
         save_json(out / "grid.json", grid.to_json())

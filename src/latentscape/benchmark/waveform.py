@@ -37,12 +37,14 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from latentscape.benchmark.grid import slug
+from latentscape.benchmark.results import at_work
 from latentscape.core.config import Record, parse
 from latentscape.core.errors import ConfigError, DataError, LatentscapeError, UsageError
 from latentscape.core.storage import load_object, load_tensors, save_json, save_text
 from latentscape.data.corpus import SoundCorpus, SourceOptions
 from latentscape.data.sources import open_source
 from latentscape.data.split import Split, split_corpus
+from latentscape.experiment.config import resolve
 from latentscape.experiment.run import SPLIT_SEED, Request, Say
 from latentscape.experiment.train import run_experiment
 from latentscape.experiment.use import LABELS
@@ -115,7 +117,7 @@ def load_waveforms(name: str | Path, source: str | None = None) -> WaveformGrid:
 
     Raises:
         UsageError: there is no such file.
-        ConfigError: a key or a value is wrong.
+        ConfigError: a key or a value is wrong, a member's too; or two members share a name of files.
     """
     try:
         place = name if isinstance(name, Path) else files("latentscape.benchmark").joinpath("waveforms", f"{name}.yaml")
@@ -126,16 +128,39 @@ def load_waveforms(name: str | Path, source: str | None = None) -> WaveformGrid:
         raise ConfigError(f"grid {name} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"grid {name}: got {type(values).__name__}, expected keys such as 'source' and 'members'")
-    return parse(WaveformGrid, {**values, **({"source": source} if source else {})}, f"grid {name}")
+    grid = parse(WaveformGrid, {**values, **({"source": source} if source else {})}, f"grid {name}")
+    titles: dict[str, str] = {}
+    for title, member in grid.members.items():
+        if (other := titles.setdefault(slug(title), title)) != title:
+            raise ConfigError(f"grid {name}: members '{other}' and '{title}' share the folder '{slug(title)}'")
+        try:
+            resolve(member.recipe, _sets(grid, member))
+        except UsageError as error:
+            raise ConfigError(f"grid {name}, member '{title}': {error}") from error
+    return grid
+
+
+def _sets(grid: WaveformGrid, member: Member) -> tuple[str, ...]:
+    """Return the settings of a member as the shell takes them."""
+    sets = {**grid.base, **member.set, "train.max_steps": member.steps}
+    return tuple(f"{key}={json.dumps(value)}" for key, value in sets.items())
 
 
 def run_waveforms(grid: WaveformGrid, out: Path, say: Say, *, overwrite: bool = False) -> WaveTally:
     """Train and measure what is left of a grid, one member after another.
 
     Raises:
-        UsageError: a member was finished with other settings.
+        UsageError: a member was finished with other settings, the folder holds something else, or another works there.
         LatentscapeError: the corpus can't be read.
     """
+    with at_work(out):
+        before = load_object(out / "grid.json") if (out / "grid.json").exists() else {"members": {}}
+        if "members" not in before:
+            raise UsageError(f"{out} holds a benchmark of another suite; choose another folder")
+        return _run(grid, out, say, overwrite)
+
+
+def _run(grid: WaveformGrid, out: Path, say: Say, overwrite: bool) -> WaveTally:
     corpus = open_source(grid.source, SourceOptions(sample_rate=grid.rate))
     if not isinstance(corpus, SoundCorpus):
         raise UsageError(f"{grid.source} holds images, and waves are of sound")
@@ -179,8 +204,7 @@ def _one(grid: WaveformGrid, member: Member, out: Path, name: str, ear: "Ear", s
     if not (run / "verdict.json").exists() or facts.get("outcome") not in ("finished", "patience"):
         save_json(plan, asked)
         begun = bool(facts) and facts.get("outcome") == "interrupted"
-        sets = tuple(f"{key}={json.dumps(value)}" for key, value in {**grid.base, **member.set}.items())
-        sets = () if begun else (*sets, f"train.max_steps={member.steps}")
+        sets = () if begun else _sets(grid, member)
         recipe = None if begun else member.recipe
         rate = None if begun else grid.rate
         request = Request(grid.source, run, recipe, sets, resume=begun, overwrite=run.exists() and not begun, rate=rate)
