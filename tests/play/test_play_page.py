@@ -396,6 +396,19 @@ def test_every_control_has_a_name_and_is_reached_by_keyboard(view):
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "reduced_motion": "reduce"}
 
 
+def test_a_slow_machine_says_so_before_it_plays(view):
+    assert view.is_hidden("#notice")
+    words = "This machine draws the sound 1.1 times as fast as it is heard: it may stutter, and answers late."
+    view.route("**/api/instrument", lambda route: route.fulfill(json=route.fetch().json() | {"notice": words}))
+    view.reload()
+    until(view, "!document.querySelector('#start').disabled")
+    assert view.is_visible("#notice")
+    assert view.inner_text("#notice") == words
+    begin(view)
+    assert view.is_hidden("#notice")
+    until(view, f"document.querySelector('#said').textContent.includes({words!r})")  # and it is read out
+
+
 @pytest.mark.parametrize("view", [PHONE, PHONE | {"viewport": {"width": 320, "height": 640}}], indirect=True)
 def test_a_phone_scrolls_only_downwards(view):
     for _ in range(2):
