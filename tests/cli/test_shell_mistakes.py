@@ -48,7 +48,7 @@ from latentscape.core.errors import nearest
         (["walk", "{run}", "--axes", "brigtness,0", "--out", "{tmp}/w.wav"], 2, "axis 'brigtness' is not known"),
         (["morph", "{run}", "{run}/sounds/walk-circle.wav", "{run}/sounds/walk-circle.wav", "--kind", "lin", "--out", "{tmp}/m.wav"], 2, "did you mean 'line'"),
         (["decode", "{run}", "{tmp}/none.npy", "--out", "{tmp}/o"], 1, "missing"),
-        (["morph", "{run}", "{tmp}/a.wav", "{tmp}/b.wav", "--out", "{tmp}/m.wav"], 1, "a.wav"),
+        (["morph", "{run}", "{tmp}/a.wav", "{tmp}/b.wav", "--out", "{tmp}/m.wav"], 2, "a.wav' is neither a file nor a clip of"),
         (["walk", "{run}", "--seconds", "1e12", "--out", "{tmp}/w.wav"], 2, "less than or equal to 21600"),
         (["walk", "{run}", "--seconds", "inf", "--out", "{tmp}/w.wav"], 2, "less than or equal to 21600"),
         (["sample", "{run}", "--seconds", "1e12", "--out", "{tmp}/o"], 2, "less than or equal to 21600"),

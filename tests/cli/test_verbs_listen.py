@@ -80,6 +80,8 @@ def test_it_finds_what_is_alike(tagger, sounds, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found[0] == {"sound": "04", "score": pytest.approx(1, abs=1e-4)}
     assert sum(int(one["sound"]) % 2 == 0 for one in found) >= 5
+    assert shell("find", tagger, "04", "--count", 1, "--json") == 0  # a clip of the run's own
+    assert json.loads(capsys.readouterr().out) == found[:1]
     assert shell("find", tagger, "block2:1", sounds, "--count", 3) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
 
@@ -87,6 +89,8 @@ def test_it_finds_what_is_alike(tagger, sounds, capsys):
 def test_its_inside_is_heard_and_seen(tagger, sounds, tmp_path, capsys):
     assert shell("listen", tagger, sounds / "03.wav", "--out", tmp_path, "--layer", "block1", "--units", 2) == 0
     assert len(list(tmp_path.glob("03-block1-*.wav"))) == 2
+    assert shell("listen", tagger, "03", "--out", tmp_path / "own", "--layer", "block1", "--units", 1) == 0
+    assert len(list((tmp_path / "own").glob("03-block1-*.wav"))) == 1
     assert (tmp_path / "03-block1.png").read_bytes().startswith(b"\x89PNG")
     assert shell("listen", tagger, sounds / "03.wav", "--out", tmp_path, "--layer", "block1", "--units", 2) == 2
     assert "add --overwrite" in capsys.readouterr().err

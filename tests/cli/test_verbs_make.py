@@ -1,13 +1,14 @@
 """Making sound through the shell, on a tiny run."""
 
 import json
+import shutil
 
 import numpy as np
 import soundfile
 import torch
 from typed import RATE, TINY, shell
 
-from latentscape.core.storage import save_json
+from latentscape.core.storage import load_tensors, save_json, save_tensors
 from latentscape.models.second_stage import MixtureStageConfig, fit_second_stage
 from latentscape.signal.waveform import Waveform, WaveformConfig
 from latentscape.workshop.making import clips_of, own_sounds
@@ -48,6 +49,30 @@ def test_encode_then_decode_is_reconstruct(run, folder, tmp_path):
     assert shell("reconstruct", run, folder / "dull", "--out", again) == 0
     first, second = (soundfile.read(path / "03.wav")[0] for path in (sounds, again))
     assert np.abs(first - second).max() < 1e-4
+
+
+def test_codes_of_other_weights_are_refused_unless_nothing_is_known_of_them(run, folder, tmp_path, capsys):
+    codes, other = tmp_path / "codes", tmp_path / "other"
+    assert shell("encode", run, folder / "dull", "--out", codes) == 0
+    shutil.copytree(run, other)
+    assert shell("decode", other, codes / "03.npy", "--out", tmp_path / "a.wav") == 0  # the same weights
+    weights = load_tensors(other / "weights.safetensors")
+    save_tensors(other / "weights.safetensors", {name: value + 1e-6 for name, value in weights.items()})
+    capsys.readouterr()
+    assert shell("decode", other, codes, "--out", tmp_path / "b") == 2
+    assert "00.npy holds codes of 'tiny' with other weights than those of" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+    (codes / "03.json").unlink()
+    assert shell("decode", other, codes / "03.npy", "--out", tmp_path / "b") == 0
+
+
+def test_a_clip_of_the_run_is_a_sound_by_its_name(run, tmp_path, capsys):
+    ends = run, "dull/00", "bright/05"
+    assert shell("morph", *ends, "--out", tmp_path / "m.wav") == 0, capsys.readouterr().err
+    assert soundfile.info(tmp_path / "m.wav").frames == RATE // 2
+    assert shell("refine", run, "dull/02", "--steps", 1, "--out", tmp_path / "r.wav") == 0
+    assert shell("morph", run, "dull/00", "05", "--out", tmp_path / "n.wav") == 2
+    assert "'05' is the last part of the names of 2 clips" in capsys.readouterr().err
 
 
 def test_walks_samples_and_morphs_have_the_length_asked_for(run, folder, tmp_path, capsys):

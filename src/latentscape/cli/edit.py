@@ -25,7 +25,7 @@ from latentscape.core.errors import UsageError
 @app.command(rich_help_panel=MAKE)
 def refine(
     run: Run,
-    sound: Annotated[Path, typer.Argument(help="the sound to begin with")],
+    sound: Annotated[str, typer.Argument(help="the sound to begin with, a file or a clip of the run")],
     out: Annotated[Path, typer.Option("--out", "-o", help="the file to write, or a folder for every pass apart, too")],
     steps: Annotated[int, typer.Option(help="how often it goes through the model", min=1)] = 20,
     manner: Annotated[

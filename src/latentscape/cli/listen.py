@@ -40,7 +40,9 @@ def tag(
 @app.command(rich_help_panel=LISTEN)
 def find(
     run: Run,
-    wanted: Annotated[str, typer.Argument(metavar="SOUND", help="a file, or a unit such as block3:17")],
+    wanted: Annotated[
+        str, typer.Argument(metavar="SOUND", help="a file, a clip of the run, or a unit such as block3:17")
+    ],
     source: Annotated[
         str | None, typer.Argument(metavar="SOURCE", help="where to look", show_default="the run's own sounds")
     ] = None,
@@ -61,7 +63,7 @@ def find(
 @app.command(rich_help_panel=LISTEN)
 def listen(
     run: Run,
-    sound: Annotated[Path, typer.Argument(help="the sound to listen to")],
+    sound: Annotated[str, typer.Argument(help="the sound to listen to, a file or a clip of the run")],
     out: OutFolder,
     layer: Annotated[str | None, typer.Option(help="such as block2", show_default="the last")] = None,
     units: Annotated[int, typer.Option(help="how many of its units, the most excited first", min=1)] = 5,
@@ -80,7 +82,9 @@ def imagine(
     run: Run,
     wanted: Annotated[str, typer.Argument(metavar="TAG", help="a tag, or a unit such as block3:17")],
     out: Out,
-    begin: Annotated[Path | None, typer.Option(help="a sound to begin with", show_default="noise")] = None,
+    begin: Annotated[
+        str | None, typer.Option(metavar="SOUND", help="a file or clip to begin with", show_default="noise")
+    ] = None,
     judge: Annotated[Path | None, typer.Option(help="run of a second tagger, which took no part")] = None,
     manifold: Annotated[
         Path | None, typer.Option(help="run of an auto-encoder of the same representation: say only what it can say")

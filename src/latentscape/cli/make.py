@@ -99,7 +99,7 @@ def sample(
         float, typer.Option(help="sample by sample: draw from the likeliest codes that hold this mass", min=0, max=1)
     ] = 1.0,
     prime: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="sample by sample: go on from this recording")
+        str | None, typer.Option(metavar="SOUND", help="sample by sample: go on from this file or clip of the run")
     ] = None,
     retries: Annotated[
         int, typer.Option(help="sample by sample: draw again what is mere noise or silence, so many times", min=0)
@@ -191,8 +191,8 @@ def walk(
 @app.command(rich_help_panel=MAKE)
 def morph(
     run: Run,
-    first: Annotated[Path, typer.Argument(help="the sound to begin with")],
-    second: Annotated[Path, typer.Argument(help="the sound to arrive at")],
+    first: Annotated[str, typer.Argument(help="the sound to begin with, a file or a clip of the run")],
+    second: Annotated[str, typer.Argument(help="the sound to arrive at, likewise")],
     out: Out,
     kind: Annotated[str, typer.Option(help="line, sphere or geodesic")] = "line",
     speed: Speed = "time",

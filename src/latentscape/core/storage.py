@@ -4,6 +4,7 @@ Files from strangers are data and never code: nothing here unpickles. A reader s
 half-written one, even when the disk fills up or the process is killed.
 """
 
+import hashlib
 import json
 import os
 import tempfile
@@ -47,6 +48,21 @@ def atomic(path: Path) -> Iterator[Path]:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink()
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file.
+
+    Raises:
+        StorageError: the file is missing or can't be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise StorageError(f"{path} is missing") from error
+    except OSError as error:
+        raise StorageError(f"could not read {path}: {error.strerror or error}") from error
 
 
 def save_text(path: Path, text: str) -> None:

@@ -21,6 +21,8 @@ from latentscape.data.cache import Store
 from latentscape.data.tags import TagOptions
 
 Channels = Literal["mean", "each"]
+LISTED = 20
+"""Files that are left out are named, so many at most."""
 
 
 class SourceOptions(Record):
@@ -237,6 +239,12 @@ class SoundCorpus:
     def seconds(self) -> float:
         """Length of all clips together, s."""
         return float(self.clips.frames.sum()) / self.sample_rate
+
+    def leaves_out(self) -> list[str]:
+        """Return a line for each of the files that have no part in what is made or measured, the first 20 by name."""
+        lines = [f"left out: '{one.name}' {one.reason}" for one in self.left_out[:LISTED]]
+        more = len(self.left_out) - len(lines)
+        return [*lines, *([f"left out: {more} more; `latentscape doctor` names them"] if more else [])]
 
     def wave(self, clip: Clip, start: int = 0, frames: int | None = None) -> Float32[np.ndarray, "1 n"]:
         """Return the sound of a clip, or of the ``frames`` samples from ``start``; a read-only view of the cache."""

@@ -10,6 +10,7 @@ Both reconstructions are kept above the representation's floor, which both know.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -72,9 +73,10 @@ def evaluate(
     waves = load_waves(run, device)
     instrument = None if waves is not None else Instrument.load(run, device)
     prepared = open_run(run, units=False)
-    heard = prepared.examples
+    heard, left_out = prepared.examples, []
     if source is not None:
         corpus = _other(source, prepared)
+        left_out = corpus.leaves_out() if isinstance(corpus, SoundCorpus) else []
         # labels of another corpus have other codes, so they count as unknown
         told = {"vectors": prepared.vectors}  # words mean the same anywhere
         heard, chosen_part = build_examples(prepared.config, corpus, undivided(corpus), **told), "test"
@@ -90,7 +92,7 @@ def evaluate(
         if instrument is not None and source is None:
             numbers |= factor_figures(instrument.chart)
         items = heard.count(chosen_part)
-    return Figures(f"{run.name}, {source or part + ' part'} ({items} items):", numbers)
+    return Figures(f"{run.name}, {source or part + ' part'} ({items} items):", numbers, left_out=left_out)
 
 
 def _other(source: str, prepared: Prepared) -> SoundCorpus | ImageCorpus:
@@ -113,7 +115,8 @@ def _evaluate_tagger(run: Path, source: str | None, part: PartName, samples: int
         return part_figures(listener, prepared, part, f"{run.name}, {part} part")
     corpus = _other(source, prepared)
     assert isinstance(corpus, SoundCorpus)
-    return tag_figures(listener, corpus, undivided(corpus).clips(corpus, "test"), f"{run.name}, {source}", {})
+    found = tag_figures(listener, corpus, undivided(corpus).clips(corpus, "test"), f"{run.name}, {source}", {})
+    return replace(found, left_out=corpus.leaves_out())
 
 
 def evaluate_paths(

@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 
 from latentscape.core.errors import DataError, StorageError, UsageError
-from latentscape.core.storage import atomic, load_object, save_json
+from latentscape.core.storage import atomic, digest_of, load_object, save_json
 from latentscape.data.hearing import Place
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load_waves
 from latentscape.instrument.waves import Waves
 from latentscape.instrument.windows import count_windows
 from latentscape.signal.representation import Representation
-from latentscape.workshop.making import SUFFIX, Making, clips_of, left_out, sounding, sounds_of, targets_of, write
+from latentscape.workshop.making import SUFFIX, Making, clips_of, sounding, sounds_of, targets_of, write
 
+WEIGHTS = "weights.safetensors"
 ROWS = 8
 """Sounds that a model of waves makes in step, at most."""
 
@@ -33,7 +34,7 @@ def reconstruct(run: Path, source: str, out: Path, making: Making = Making()) ->
         write(target, instrument.reconstruct(wave(), **making.voice), sound, making)
         for target, (_, wave) in zip(targets, clips, strict=True)
     ]
-    return [*lines, *left_out(corpus)]
+    return [*lines, *corpus.leaves_out()]
 
 
 def _again(waves: Waves, source: str, out: Path, making: Making) -> list[str]:
@@ -55,7 +56,7 @@ def _again(waves: Waves, source: str, out: Path, making: Making) -> list[str]:
         way: dict[str, Any] = {"labels": making.labels, "threads": torch.get_num_threads()}
         for at, wave in zip(some, waves.voiced(series, [clip.frames for clip in given], **way), strict=True):
             lines[at] = write(targets[at], wave, sound, making)
-    return [*lines, *left_out(corpus)]
+    return [*lines, *corpus.leaves_out()]
 
 
 def encode(run: Path, source: str, out: Path, making: Making = Making()) -> list[str]:
@@ -66,6 +67,7 @@ def encode(run: Path, source: str, out: Path, making: Making = Making()) -> list
     names = [name for name, _ in clips]
     targets = targets_of(out, names, ".npy", making)
     targets_of(out, names, ".json", making)
+    weights = digest_of(run / WEIGHTS)
     lines = []
     for target, (_, wave) in zip(targets, clips, strict=True):
         samples = wave()
@@ -74,6 +76,7 @@ def encode(run: Path, source: str, out: Path, making: Making = Making()) -> list
             np.save(file, codes, allow_pickle=False)
         about = {
             "run": run.name,
+            "weights": weights,
             "shape": ["latent", "time"],
             "rate_hz": sound.frame_rate / instrument.step,
             "sample_rate_hz": sound.sample_rate,
@@ -81,16 +84,23 @@ def encode(run: Path, source: str, out: Path, making: Making = Making()) -> list
         }
         save_json(target.with_suffix(".json"), about)
         lines.append(f"{target}: {codes.shape[0]} latents, {codes.shape[1]} steps")
-    return [*lines, *left_out(corpus)]
+    return [*lines, *corpus.leaves_out()]
 
 
 def decode(run: Path, codes: Path, out: Path, making: Making = Making()) -> list[str]:
-    """Write the sound of codes as :func:`encode` writes them."""
+    """Write the sound of codes as :func:`encode` writes them.
+
+    Raises:
+        UsageError: what lies beside them says that another run has written them: its space is another.
+    """
     instrument, sound = sounding(run, making)
     files = sorted(codes.rglob("*.npy")) if codes.is_dir() else [codes]
     if not files:
         raise DataError(f"{codes} holds no .npy files of codes")
     root = codes if codes.is_dir() else codes.parent
+    weights = digest_of(run / WEIGHTS)
+    for file in files:
+        _require_of(run, weights, file)
     points = [_read_codes(file, instrument.dim) for file in files]
     names = [file.relative_to(root).with_suffix("").as_posix() for file in files]
     lines = []
@@ -98,6 +108,17 @@ def decode(run: Path, codes: Path, out: Path, making: Making = Making()) -> list
         seconds = _seconds_of(file.with_suffix(".json"), instrument, sound, len(z))
         lines.append(write(target, instrument.render(z, seconds, **making.voice), sound, making))
     return lines
+
+
+def _require_of(run: Path, weights: str, codes: Path) -> None:
+    """Refuse codes of other weights; of those without a word beside them nobody knows."""
+    about = codes.with_suffix(".json")
+    facts = load_object(about) if about.exists() else {}
+    if facts.get("weights", weights) != weights:
+        raise UsageError(
+            f"{codes} holds codes of {facts.get('run')!r} with other weights than those of {run}: decode them with "
+            f"that run, or take {about} away to decode them all the same"
+        )
 
 
 def _read_codes(file: Path, dim: int) -> Tensor:

@@ -18,7 +18,7 @@ from latentscape.instrument.waves import Waves
 from latentscape.measure.failing import failing
 from latentscape.models.second_stage import SecondStage
 from latentscape.nets.wavenet_sampler import Manner
-from latentscape.workshop.making import SUFFIX, Making, read_sound, speaking, targets_of, write
+from latentscape.workshop.making import SUFFIX, Making, sound_of, speaking, targets_of, write
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Drawing:
     Attributes:
         strength: of the labels, or of the code; 1 is what was learnt.
         nucleus: mass of the likeliest codes that are drawn from.
-        prime: a recording that every sound goes on from.
+        prime: a recording, or a clip of the run, that every sound goes on from.
         retries: draws made again where a sound is mere noise or silence.
         timeline: a file of words or labels with times that every sound hears.
         words: a file of word vectors, for words of a label that the run does not keep.
@@ -36,7 +36,7 @@ class Drawing:
 
     strength: float = 1.0
     nucleus: float = 1.0
-    prime: Path | None = None
+    prime: Path | str | None = None
     retries: int = 0
     timeline: Path | None = None
     words: Path | None = None
@@ -78,7 +78,7 @@ def sample(
             raise UsageError(f"{waves.name} has no latent space, so no second stage; leave --second-stage out")
         if making.vocoder is not None:
             raise UsageError(f"{waves.name} makes waves itself; leave --vocoder out")
-        return _sample_waves(waves, out, making, count, seconds, seed, temperature, drawing)
+        return _sample_waves(run, waves, out, making, count, seconds, seed, temperature, drawing)
     instrument = Instrument.load(run, making.device)
     drawn: dict[str, Any] = {"seed": seed, "temperature": temperature, "vary": vary, "stage": stage}
     stem = "sample" if vary is None else f"layer{vary}-"
@@ -109,6 +109,7 @@ def sample(
 
 
 def _sample_waves(
+    run: Path,
     waves: Waves,
     out: Path,
     making: Making,
@@ -121,7 +122,7 @@ def _sample_waves(
     """Write new sounds of a model without a latent space; those that are mere noise or silence are drawn again."""
     targets = targets_of(out, [f"sample{number:03d}" for number in range(count)], SUFFIX, making)
     sound = waves.representation
-    prime = None if drawing.prime is None else read_sound(drawing.prime, sound)
+    prime = None if drawing.prime is None else sound_of(run, drawing.prime, sound)[1]
     begun = 0 if prime is None else prime.shape[1]
     way: dict[str, Any] = {
         "labels": making.labels,

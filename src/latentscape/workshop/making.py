@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from latentscape.core.config import parse
-from latentscape.core.errors import DataError, UsageError, nearest
+from latentscape.core.errors import DataError, LatentscapeError, UsageError, nearest
 from latentscape.core.storage import load_object
 from latentscape.data.corpus import ImageCorpus, SoundCorpus, SourceOptions
 from latentscape.data.sources import open_source
@@ -25,8 +25,6 @@ from latentscape.signal import audio
 from latentscape.signal.representation import Quality, Representation
 
 SUFFIX = ".wav"
-LISTED = 20
-"""Files that are left out are named, so many at most."""
 
 
 @dataclass(frozen=True)
@@ -133,13 +131,6 @@ def clips_of(corpus: SoundCorpus) -> Iterator[tuple[str, Callable[[], Tensor]]]:
         yield clip.name, lambda clip=clip: torch.from_numpy(corpus.wave(clip).copy())
 
 
-def left_out(corpus: SoundCorpus) -> list[str]:
-    """Return a line for each of the files of a source that have no part in what is made, the first 20 by name."""
-    lines = [f"left out: '{one.name}' {one.reason}" for one in corpus.left_out[:LISTED]]
-    more = len(corpus.left_out) - len(lines)
-    return [*lines, *([f"left out: {more} more; `latentscape doctor` names them"] if more else [])]
-
-
 def read_sound(path: Path, sound: Representation) -> Tensor:
     """Read one sound at the representation's rate, channels averaged to what it takes."""
     wave, rate = audio.read(path)
@@ -149,6 +140,40 @@ def read_sound(path: Path, sound: Representation) -> Tensor:
         raise DataError(f"{path} holds no sound")
     mixed = wave.mean(0, keepdims=True) if sound.channels == 1 else wave
     return torch.from_numpy(audio.resample(mixed.astype(np.float32), rate, sound.sample_rate))
+
+
+def sound_of(run: Path, name: Path | str, sound: Representation) -> tuple[str, Tensor]:
+    """Return name and sound of a file, or of a clip of the run's own source by its name or the last part of it.
+
+    Raises:
+        UsageError: it is neither, or the last part of several names.
+    """
+    if Path(name).is_file():
+        return Path(name).name, read_sound(Path(name), sound)
+    try:
+        corpus = own_sounds(run, sound)
+    except LatentscapeError as error:
+        raise UsageError(f"'{name}' is no file, and the sounds of {run} can't be read: {error}") from error
+    names = list(corpus.clips.names)
+    at = clip_of(str(name), names)
+    if at is None:
+        raise UsageError(f"'{name}' is neither a file nor a clip of {run}{nearest(str(name), names)}")
+    return names[at], torch.from_numpy(corpus.wave(corpus.clips[at]).copy())
+
+
+def clip_of(name: str, names: Sequence[str]) -> int | None:
+    """Return the place of a clip by its name, or by the last part of it, which must be of one clip alone.
+
+    Raises:
+        UsageError: it is the last part of several names.
+    """
+    if name in names:
+        return names.index(name)
+    ends = [number for number, full in enumerate(names) if full.rpartition("/")[2] == name]
+    if len(ends) > 1:
+        clips = ", ".join(f"'{names[number]}'" for number in ends[:5]) + (" ..." if len(ends) > 5 else "")
+        raise UsageError(f"'{name}' is the last part of the names of {len(ends)} clips: {clips}; write one of them")
+    return ends[0] if ends else None
 
 
 def targets_of(out: Path, names: Iterable[str], suffix: str, making: Making) -> list[Path]:

@@ -19,7 +19,7 @@ from latentscape.workshop.making import (
     clips_of,
     file_of,
     own_sounds,
-    read_sound,
+    sound_of,
     sounding,
     targets_of,
     write,
@@ -27,9 +27,16 @@ from latentscape.workshop.making import (
 
 
 def refine(
-    run: Path, given: Path, out: Path, steps: int, manner: refining.Manner, making: Making = Making(), *, seed: int = 0
+    run: Path,
+    given: Path | str,
+    out: Path,
+    steps: int,
+    manner: refining.Manner,
+    making: Making = Making(),
+    *,
+    seed: int = 0,
 ) -> list[str]:
-    """Write a sound that goes through a model again and again; into a folder, every pass apart, too.
+    """Write a sound (a file or a clip) that goes through a model again and again; into a folder, every pass, too.
 
     What was measured of every pass lies beside, as JSON.
     """
@@ -42,7 +49,7 @@ def refine(
         if folder:
             write(names[step - 1], wave, sound, making)
 
-    wave = read_sound(given, sound)
+    _, wave = sound_of(run, given, sound)
     way = {"seed": seed, "labels": making.labels, "quality": making.quality, "each": each}
     found = refining.refine(instrument, wave, steps, manner, **way)
     lines = [write(target, found.wave, sound, making), *found.lines()]

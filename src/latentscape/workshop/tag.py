@@ -21,9 +21,8 @@ from latentscape.workshop.making import (
     clips_of,
     file_of,
     free,
-    left_out,
     own_sounds,
-    read_sound,
+    sound_of,
     sounds_of,
     targets_of,
     write,
@@ -75,7 +74,7 @@ def tag(run: Path, sources: Iterable[str], device: str = "auto", say: Say = str)
 
 def _hearings(listener: Listener, source: str, say: Say) -> Iterator[tuple[str, Hearing]]:
     corpus = sounds_of(source, listener.representation)
-    for line in left_out(corpus):
+    for line in corpus.leaves_out():
         say(line)
     for name, wave in clips_of(corpus):
         yield name, listener.hear(wave())
@@ -96,7 +95,7 @@ def find(
 
     Args:
         run: of a tagger.
-        wanted: a file, or a unit as ``LAYER:NUMBER``.
+        wanted: a file, a clip of the run, or a unit as ``LAYER:NUMBER``.
         source: where to look; the run's own sounds unless told.
         most: how many.
         device: where to compute.
@@ -107,9 +106,9 @@ def find(
     """
     listener = load_listener(run, device)
     unit = None if Path(wanted).exists() else unit_named(wanted)
-    given = None if unit is not None else listener.hear(read_sound(Path(wanted), listener.representation)).embedding
+    given = None if unit is not None else listener.hear(sound_of(run, wanted, listener.representation)[1]).embedding
     corpus = sounds_of(source, listener.representation) if source else own_sounds(run, listener.representation)
-    for line in left_out(corpus) if source else ():
+    for line in corpus.leaves_out() if source else ():
         say(line)
     names, values = [], []
     for name, wave in clips_of(corpus):
@@ -129,7 +128,7 @@ def find(
 
 
 def listen(
-    run: Path, sound: Path, layer: str | None, out: Path, making: Making = Making(), *, units: int = SHOWN
+    run: Path, sound: Path | str, layer: str | None, out: Path, making: Making = Making(), *, units: int = SHOWN
 ) -> list[str]:
     """Write a picture of a layer on a sound, and what its strongest units hear of it.
 
@@ -138,14 +137,15 @@ def listen(
     """
     listener = load_listener(run, making.device)
     layer = layer or listener.layers[-1]
-    wave = read_sound(sound, listener.representation)
+    name, wave = sound_of(run, sound, listener.representation)
     order = strengths(listener, wave, layer).argsort(descending=True, stable=True)[:units].tolist()
-    names = [f"{sound.stem}-{layer}-{unit}" for unit in order]
+    stem = Path(sound).stem if Path(sound).is_file() else name.rpartition("/")[2]
+    names = [f"{stem}-{layer}-{unit}" for unit in order]
     targets = targets_of(out, names, SUFFIX, making)
     if targets == [out]:
         picture = free(out.with_suffix(".png"), making)
     else:
-        picture = targets_of(out, [f"{sound.stem}-{layer}"], ".png", making)[0]
+        picture = targets_of(out, [f"{stem}-{layer}"], ".png", making)[0]
     views: list[UnitView] = []
     lines = []
     for unit, target in zip(order, targets, strict=True):
@@ -164,7 +164,7 @@ class Way:
     """How a sound is imagined.
 
     Attributes:
-        begin: a sound to begin with; ``None`` is noise.
+        begin: a sound, or a clip of the run, to begin with; ``None`` is noise.
         judge: run of another tagger, which says what it hears in the result.
         manifold: run of an auto-encoder whose path is moved in place of a wave.
         priors: whether the priors hold.
@@ -173,7 +173,7 @@ class Way:
         seed: of every draw.
     """
 
-    begin: Path | None = None
+    begin: Path | str | None = None
     judge: Path | None = None
     manifold: Path | None = None
     priors: bool = True
@@ -193,7 +193,7 @@ def imagined(run: Path, wanted: str, out: Path, way: Way = Way(), making: Making
     listener = load_listener(run, making.device)
     judge = None if way.judge is None else load_listener(way.judge, making.device)
     goal = (None if wanted in listener.classes else unit_named(wanted)) or Goal(wanted)
-    begin: Tensor | None = None if way.begin is None else read_sound(way.begin, listener.representation)
+    begin: Tensor | None = None if way.begin is None else sound_of(run, way.begin, listener.representation)[1]
     manifold = None if way.manifold is None else Instrument.load(way.manifold, making.device)
     options: dict[str, Any] = {"seconds": way.seconds, "manifold": manifold, "steps": way.steps, "seed": way.seed}
     (found,) = imagine(listener, [goal], [begin], priors=Priors() if way.priors else NONE, **options)

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentscape.core.errors import DataError, UsageError, nearest
+from latentscape.core.errors import UsageError, nearest
 from latentscape.geometry.pace import timed_like
 from latentscape.geometry.paths import PathRecord, Recorded, load_path, save_path
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.walks import KINDS, SPEEDS, THROUGH, carried, paced, recorded
 from latentscape.signal.representation import Representation
-from latentscape.workshop.making import Making, clips_of, file_of, finite, free, own_sounds, read_sound, sounding, write
+from latentscape.workshop.making import Making, clip_of, file_of, finite, free, sound_of, sounding, write
 
 DEFAULT_SECONDS = 10.0
 RECORDED = "recorded"
@@ -26,7 +26,7 @@ class Way:
 
     Attributes:
         kind: of path; ``None`` is a circle, or what goes through the given sounds: recorded (one), spline (several).
-        through: sounds (files) or names of the run's clips, whose mean codes the path goes through; of ``recorded``
+        through: sounds, files or names of the run's clips, whose mean codes the path goes through; of ``recorded``
             the one whose course it is.
         onto: a sound that the recorded course is carried to.
         timing: a sound in whose course of time the path is gone.
@@ -78,8 +78,8 @@ def walk(
 
 def morph(
     run: Path,
-    first: Path,
-    second: Path,
+    first: Path | str,
+    second: Path | str,
     out: Path,
     making: Making = Making(),
     *,
@@ -91,11 +91,12 @@ def morph(
 ) -> list[str]:
     """Write a sound that begins as one and ends as another, or, given a weight, lies between them throughout.
 
+    Both are files, or clips of the run's own source by name.
     ``layers`` are the numbers of those of a hierarchy, 1 the top, that alone go over; such as ``"2,3"``.
     """
     target = file_of(out, making)
     instrument, sound = sounding(run, making)
-    a, b = (read_sound(path, sound) for path in (first, second))
+    a, b = (sound_of(run, name, sound)[1] for name in (first, second))
     way = {"kind": kind, "speed": speed, "weight": weight, "layers": _layers(layers)}
     return [write(target, instrument.morph(a, b, seconds, **way, **making.voice), sound, making)]
 
@@ -158,36 +159,15 @@ def _meaningless(way: Way, of: str, *, radius: bool, turns: bool) -> None:
 
 def _mean_code(run: Path, name: str, instrument: Instrument, sound: Representation, making: Making) -> Tensor:
     """Return the mean code of a sound, or of a clip that the run knows by name."""
-    if not Path(name).is_file() and (clip := _clip_of(name, instrument)) is not None:
+    if not Path(name).is_file() and (clip := clip_of(name, instrument.chart.names)) is not None:
         return instrument.chart.clips[clip]
     return _course(run, name, instrument, sound, making).matrix.mean(0).float()
 
 
 def _course(run: Path, name: str, instrument: Instrument, sound: Representation, making: Making) -> Recorded:
-    """Return the course of a sound: a file, or a clip that the run knows by name, from the run's own source."""
-    if Path(name).is_file():
-        return recorded(instrument, read_sound(Path(name), sound), making.labels, Path(name).name)
-    clip = _clip_of(name, instrument)
-    if clip is None:
-        raise UsageError(f"'{name}' is neither a file nor a clip of {run}{nearest(name, instrument.chart.names)}")
-    full = instrument.chart.names[clip]
-    corpus = own_sounds(run, sound)
-    for found, wave in clips_of(corpus):
-        if found == full:
-            return recorded(instrument, wave(), making.labels, full)
-    raise DataError(f"{full} is not in {corpus.name} any more")
-
-
-def _clip_of(name: str, instrument: Instrument) -> int | None:
-    """Return the number of a clip by its name, or by the last part of it, which must be of one clip alone."""
-    names = instrument.chart.names
-    if name in names:
-        return names.index(name)
-    ends = [number for number, full in enumerate(names) if full.rpartition("/")[2] == name]
-    if len(ends) > 1:
-        clips = ", ".join(f"'{names[number]}'" for number in ends[:5]) + (" ..." if len(ends) > 5 else "")
-        raise UsageError(f"'{name}' is the last part of the names of {len(ends)} clips: {clips}; write one of them")
-    return ends[0] if ends else None
+    """Return the course of a sound."""
+    full, wave = sound_of(run, name, sound)
+    return recorded(instrument, wave, making.labels, full)
 
 
 def _axes(text: str | None) -> list[int | str] | None:

@@ -5,7 +5,6 @@ float32) beside a JSON of what it is, how it was made and how often it is right.
 Frechet distance, kernel distance and classifier score are taken in; figures of different judges do not compare.
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from latentscape.core.config import parse
 from latentscape.core.errors import DataError, StorageError, UsageError, nearest
-from latentscape.core.storage import load_object, load_tensors, load_weights, save_json, save_tensors
+from latentscape.core.storage import digest_of, load_object, load_tensors, load_weights, save_json, save_tensors
 from latentscape.measure.judges.spectrum import PitchSpectrum, PitchSpectrumConfig
 from latentscape.models.classifier import Classifier, ClassifierConfig
 
@@ -117,7 +116,7 @@ class Judge:
         """Write ``path`` (.safetensors, float16) and the record beside it (.json)."""
         path = Path(path).with_suffix(".safetensors")
         save_tensors(path, {name: value.half() for name, value in self.model.state_dict().items()})
-        self.facts["sha256"] = _digest(path)
+        self.facts["sha256"] = digest_of(path)
         save_json(path.with_suffix(".json"), self.facts)
 
     @classmethod
@@ -133,15 +132,11 @@ class Judge:
         if facts["format"] != FORMAT:
             raise StorageError(f"{record} has format {facts['format']}, this version reads {FORMAT}")
         tensors = load_tensors(path)
-        if _digest(path) != facts["sha256"]:
+        if digest_of(path) != facts["sha256"]:
             raise StorageError(f"{path} is not the file that {record.name} describes: its SHA-256 is another")
         model = Classifier(parse(ClassifierConfig, facts["model"], f"{record}"), tuple(facts["event_shape"]))
         load_weights(model, {name: value.float() for name, value in tensors.items()}, path)
         return cls(model, facts)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def judge_of(name: str, device: torch.device | str = "cpu") -> Judge:
