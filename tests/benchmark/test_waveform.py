@@ -68,6 +68,10 @@ def test_a_wrong_grid_is_refused(tmp_path):
         run_benchmark(BenchmarkRequest("waveform", tmp_path, minutes=2.0), lambda line: None)
     with pytest.raises(UsageError, match="holds no benchmark of waveforms"):
         write_waveform_report(tmp_path)
+    request = BenchmarkRequest("waveform", tmp_path / "out", source="digits", quick=True)
+    with pytest.raises(UsageError, match="holds images"):
+        run_benchmark(request, lambda line: None)
+    assert not (tmp_path / "out").exists()
     for name, words in (("own.yaml", "is not a benchmark"), ("grid.json", "another suite")):
         (tmp_path / name).write_text("{}")
         with pytest.raises(UsageError, match=words):

@@ -233,9 +233,10 @@ def test_file_lists(folder, tmp_path):
     (root / "bad.csv").write_text("file\na.wav\n")
     with pytest.raises(DataError, match="no column 'path'"):
         open_source(str(root / "bad.csv"))
-    (root / "bad.txt").write_bytes(b"a.wav\n\xff\xfe")
-    with pytest.raises(DataError, match=r"bad\.txt is no text in UTF-8 or UTF-16, expected a list of files"):
-        open_source(str(root / "bad.txt"))
+    for bad in (b"a.wav\n\xff\xfe", b"a.wav\n\0\n"):
+        (root / "bad.txt").write_bytes(bad)
+        with pytest.raises(DataError, match=r"bad\.txt is no text in UTF-8 or UTF-16, expected a list of files"):
+            open_source(str(root / "bad.txt"))
 
 
 def test_lists_as_other_systems_write_them(folder, tmp_path):

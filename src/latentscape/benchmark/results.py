@@ -5,7 +5,7 @@ file does not hide the rest.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -34,8 +34,12 @@ def at_work(out: Path) -> Iterator[None]:
         raise UsageError(f"--out {out} is a file, expected a folder")
     if out.exists() and not (out / "grid.json").exists() and any(one.name != LOCK for one in out.iterdir()):
         raise UsageError(f"{out} exists and is not a benchmark; choose another folder")
-    with locked(out / LOCK, f"another benchmark is running in {out}; wait for it, or choose another folder"):
-        yield
+    try:
+        with locked(out / LOCK, f"another benchmark is running in {out}; wait for it, or choose another folder"):
+            yield
+    finally:
+        with suppress(OSError):  # goes only where nothing came of it
+            out.rmdir()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,11 @@ def decoded(data: bytes) -> str:
     Raises:
         UnicodeDecodeError: it is neither.
     """
-    return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    text = data.decode("utf-16" if wide else "utf-8-sig")
+    if (place := text.find("\0")) >= 0:  # no path may hold it; without its mark UTF-16 is full of it
+        raise UnicodeDecodeError("utf-16" if wide else "utf-8", data, place, place + 1, "a byte of 0")
+    return text
 
 
 def table_of(text: str, wanted: Sequence[str]) -> csv.DictReader:
