@@ -13,10 +13,6 @@ from jaxtyping import install_import_hook
 
 from checking import left
 
-if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-    # numba's cache is not safe while several processes write it first: one of them may die of a segmentation fault
-    os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).resolve().parents[1] / ".pytest_cache" / f"numba-{worker}")
-
 _ROOMS = [
     "core",
     "signal",

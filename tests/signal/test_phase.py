@@ -204,18 +204,6 @@ def test_rows_on_threads_are_the_rows_alone():
     assert "MainThread" not in names
 
 
-def test_without_a_folder_for_the_cache_kernels_are_still_compiled(monkeypatch):
-    import numba
-
-    def njit(**options):
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function: no locator available")
-        return numba.core.decorators.njit(**options)
-
-    monkeypatch.setattr(compiled.numba, "njit", njit)
-    assert compiled.compiled(lambda x: x + 1)(2) == 3
-
-
 def test_live_sees_one_frame_ahead_and_no_more():
     """Frames that differ only from frame k on give the same sound up to what frame k - 1 settles without frame k."""
     view = LogStft(LogStftConfig(sample_rate=8000, window=512, hop=128))

@@ -127,7 +127,6 @@ def run_benchmark(request: BenchmarkRequest, say: "Say") -> BenchmarkSummary:
     from latentscape.benchmark.grid import load_grid
     from latentscape.benchmark.remote import over_ray
     from latentscape.benchmark.runner import cores, run_grid, side_by_side
-    from latentscape.benchmark.soundness import compile_kernels
 
     if request.grid is not None and request.quick:
         raise UsageError("--quick chooses a grid that comes with the package; leave it out beside --grid")
@@ -137,8 +136,6 @@ def run_benchmark(request: BenchmarkRequest, say: "Say") -> BenchmarkSummary:
         execute = over_ray(request.ray)  # the sources need not be on this machine
     else:
         check_cells(grid.cells)
-        if grid.config.suite == "notes":
-            compile_kernels()
         execute = side_by_side(request.jobs or cores())
     say(f"{len(grid.cells)} cells, at most {len(grid.cells) * grid.config.minutes:.0f} minutes of training in all")
     try:

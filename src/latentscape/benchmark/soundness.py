@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from latentscape.benchmark.grid import MeasuringConfig
-from latentscape.core.random import torch_stream
 from latentscape.data.sounds import SoundExamples
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.journeys import HEARD, HELD, journey_along, ways
@@ -20,8 +19,8 @@ from latentscape.measure.estimate import Estimate, mean_of
 from latentscape.measure.journey import journey_of, statistics
 from latentscape.measure.measure import Measure
 from latentscape.measure.reconstruction import FeatureDistance, LogSpectralDistance, SpectralConvergence
-from latentscape.measure.sounds import MelDistance, MultiScaleSpectralDistance, descriptor_distances
-from latentscape.signal.stft import LogStft, LogStftConfig
+from latentscape.measure.sounds import MelDistance, MultiScaleSpectralDistance
+from latentscape.signal.stft import LogStft
 
 PAIRS = 8
 """Pairs of held-out sounds that lines lead between."""
@@ -33,18 +32,6 @@ ALONG = {
     "path_distance": "distance_data",
 }
 """Number of a cell -> number of a journey."""
-
-
-def compile_kernels() -> None:
-    """Have numba compile and keep what measuring sound needs, before several processes would at once.
-
-    Its cache is not safe while it is first written: a process that reads another's half-written kernel dies.
-    """
-    rate = 16000
-    noise = 0.1 * torch.randn(1, rate // 2, generator=torch_stream("compile"))
-    descriptor_distances([noise], [noise], rate)
-    sound = LogStft(LogStftConfig(sample_rate=rate))
-    sound.synthesise(sound.analyse(noise[None]), noise.shape[1])
 
 
 def measures(sample_rate: int) -> Mapping[str, Measure]:

@@ -7,20 +7,51 @@ layer ends the process when two Python threads enter it, and an instrument is pl
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.compiler_lock import global_compiler_lock
+
+from latentscape.core.errors import LatentscapeError
+from latentscape.core.lock import locked
+
+PATIENCE = 120.0
+"""s that a process waits for another to compile a kernel, before it does so itself."""
 
 
 def compiled(function: Any) -> Any:
-    """Compile with numba; keep the machine code on disk where some folder can be written."""
+    """Compile with numba; keep the machine code on disk where some folder can be written.
+
+    Of processes that start at once, one compiles and the others read what it wrote.
+    """
     function = inspect.unwrap(function)  # an import hook that checks types wraps every function; numba needs it bare
     try:
-        return numba.njit(cache=True, nogil=True)(function)
+        kernel = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # no folder for the cache: compile in every process
         return numba.njit(nogil=True)(function)
+    compile_or_load = kernel.compile
+    lock = Path(kernel.stats.cache_path) / f"{function.__module__}.{function.__name__}.lock"
+
+    def compile_alone(signature: Any) -> Any:
+        with _alone(lock):
+            return compile_or_load(signature)
+
+    kernel.compile = compile_alone
+    return kernel
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    # A kernel that calls another compiles that one within. Threads take numba's own lock first: else one that holds it
+    # could wait for a file that is held by another which waits for it.
+    with global_compiler_lock, ExitStack() as stack:
+        with suppress(LatentscapeError):  # a folder that knows no locks, or a neighbour that hangs: go on without
+            stack.enter_context(locked(lock, "", PATIENCE))
+        yield
 
 
 def each_row(work: Callable[[int], None], rows: int, threads: int) -> None:
