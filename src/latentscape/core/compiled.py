@@ -30,7 +30,7 @@ def compiled(function: Any) -> Any:
     """
     function = inspect.unwrap(function)  # an import hook that checks types wraps every function; numba needs it bare
     try:
-        kernel = numba.njit(cache=True, nogil=True)(function)
+        kernel: Any = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # no folder for the cache: compile in every process
         return numba.njit(nogil=True)(function)
     compile_or_load = kernel.compile
