@@ -276,7 +276,7 @@ def test_ctrl_c_and_a_kill_lose_nothing(finished, tmp_path):
     started = load_object(long / "run.json")["started"]
 
     assert run_until_saved(signal.SIGKILL)[0] == -signal.SIGKILL
-    with locked(out / "requests" / f"{long.name}.lock", "the cell that lost its runner does not end", 60):
+    with locked(out / "requests" / f"{long.name}.lock", "the cell that lost its runner does not end", 60.0):
         pass  # a cell of a process of its own would wait for it likewise
     assert run_grid(load_grid(grid), out, in_turn, print).done == (long.name,)
     last = times(out)
