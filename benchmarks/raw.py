@@ -55,7 +55,7 @@ from latentscape.measure.refinement import spectral_step, usual
 from latentscape.measure.seams import seam_course
 
 EXPERIMENTS = ("raw-first", "raw-one-layer", "raw-continuous", "raw-refine", "raw-trajectories", "raw-4s", "raw-8s")
-CURES = ("raw-conv", "raw-spectral", "raw-vaegan")
+CURES = ("raw-conv", "raw-spectral", "raw-vaegan", "raw-bank")
 DRAWN = "drawn"
 TEN = "model.latent=10"
 MEMBERS: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -96,6 +96,45 @@ def test_without_terms_it_is_the_bound():
     assert not list(step.objective.parameters())
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.25])
+def test_the_distortion_has_a_weight_and_the_bound_has_none(weight):
+    """With 0 the gradient is that of spectra and rate alone, and the optimal scale is estimated all the same."""
+    values = {"latent": 3, "encoder": MlpConfig(widths=(8,)), "decoder": MlpConfig(widths=(8,))}
+    model = Autoencoder(AutoencoderConfig(**values), (1, 96))
+    step = Step(model, build_objective(PerceptualConfig(beta=0.5, spectral=SPECTRAL, distortion=weight), model))
+    loss = loss_of(step)
+    loss.total.backward()
+    found = {name: p.grad.clone() for name, p in step.named_parameters()}
+    step.zero_grad()
+    scale = float(model.likelihood.running)
+    terms = again(step, 10)
+    view = spectral_view(SPECTRAL.windows)
+    asked = 0.5 * terms.rate[0].mean() + 50 * spectral_distance(view(X), view(point(terms.likelihood)))
+    (asked + weight * terms.distortion.mean() if weight else asked).backward()
+    for name, parameter in step.named_parameters():
+        assert torch.allclose(found[name], parameter.grad, rtol=1e-3, atol=1e-5), name
+    assert scale == pytest.approx(float((X - point(terms.likelihood).detach()).square().mean()), rel=1e-4)
+    assert float(loss.log["elbo"]) == pytest.approx(float(-(loss.log["distortion"] + loss.log["rate"])))
+
+    log = loss_of(step.eval())
+    total = weight * log.log["distortion"] + 0.5 * log.log["rate"] + 50 * log.log["spectral"]
+    assert float(log.total.detach()) == pytest.approx(float(total), rel=1e-5)  # what is kept is what was asked for
+
+
+def test_without_the_distortion_something_else_is_asked_for():
+    with pytest.raises(ConfigError, match=r"objective\.distortion: 0 leaves nothing to be learnt"):
+        step_of(distortion=0)
+    assert step_of(distortion=0, critic=CRITIC, spectral=SPECTRAL).objective.steady == "spectral"
+
+
+def test_a_learnt_scale_needs_the_distortion():
+    values = {"encoder": MlpConfig(widths=(4,)), "decoder": MlpConfig(widths=(4,))}
+    model = Autoencoder(AutoencoderConfig(**values, likelihood=GaussianConfig(scale="scalar")), (1, 96))
+    with pytest.raises(ConfigError, match=r"objective\.distortion: 0 would leave the likelihood's learnt scale"):
+        build_objective(PerceptualConfig(distortion=0, spectral=SPECTRAL), model)
+    Perceptual(PerceptualConfig(distortion=0.1), model)
+
+
 @pytest.mark.parametrize("at", [0, 5, 50])
 def test_one_backward_gives_the_gradients_of_the_two_steps(at):
     """The model's step with the critic's weights frozen, the critic's step with the decoded windows given."""

@@ -135,7 +135,13 @@ def finite_rates(terms: Terms) -> list[Tensor]:
 
 
 class Elbo(Objective):
-    """Minimises D + beta sum_l R_l; see :class:`ElboConfig`."""
+    """Minimises D + beta sum_l R_l; see :class:`ElboConfig`.
+
+    Attributes:
+        distortion: the weight of D; 1 unless what is derived from this says otherwise.
+    """
+
+    distortion: float = 1.0
 
     def __init__(self, config: ElboConfig, model: Model | None = None) -> None:
         """Take the model's number of layers for what is told one by one.
@@ -162,7 +168,7 @@ class Elbo(Objective):
                 raise ConfigError(f"objective 'elbo' needs a finite rate, but the model's is infinite: {reason}")
         distortion, rates = terms.distortion.mean(), [rate.mean() for rate in terms.rate]
         betas = [beta * ramp(step, warmup) for beta, warmup in zip(self.beta, self.warmup, strict=True)]
-        total = distortion
+        total = self.distortion * distortion
         for rate, layer, beta, free in zip(rates, terms.layers, betas, self.free_bits, strict=False):
             total = total + beta * (self._free(rate, layer, free) if free else rate)
         return Loss(total, describe(distortion, rates) | {"beta": torch.tensor(betas[0])})

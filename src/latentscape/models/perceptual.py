@@ -5,7 +5,7 @@ view handed in: this room knows nothing of sound), V their number, f the critic'
 :math:`\varphi_l` what its layer l sees, L its layers, s the softplus, a bar the mean over everything.
 
 A Gaussian's best mean is the average of all that the code leaves open: sound whose phase is open averages to silence.
-Two terms that don't see phase are added to D + beta R, each with a weight in nats an item:
+Two terms that don't see phase are added to alpha D + beta R, each with a weight in nats an item:
 
 .. math::
     \text{spectral} &= \frac1V \sum_w \frac{\overline{|S_w(x) - S_w(y)|}}{\overline{S_w(x)}}
@@ -29,7 +29,13 @@ Numbers logged beside those of :mod:`latentscape.models.objectives`, all unweigh
 ``critic``           nats, the critic's own loss; 2 log 2 = 1.386 likewise, 0 where it wins
 ===================  ==================================================================================================
 
-In evaluation the loss is D + beta R and the spectral term: a critic is no yardstick.
+In evaluation the loss is alpha D + beta R and the spectral term: a critic is no yardstick.
+
+The weight alpha of the distortion (``distortion``) is 1 unless told. Where a decoder's phases are not the sound's
+(:mod:`latentscape.nets.bank`), x and y are uncorrelated whatever z says, :math:`\|x - y\|^2 \approx \|x\|^2 + \|y\|^2`,
+and D asks for silence alone: alpha = 0 then leaves the sound to what doesn't see phase. The likelihood stays a density:
+an optimal scale is estimated from the residuals as ever, so that D and the bound are logged, and evaluated, as they
+are; they are those of a model whose mean explains nothing, which is the truth.
 """
 
 from collections.abc import Callable
@@ -93,9 +99,16 @@ class WaveCriticConfig(Record):
 
 
 class PerceptualConfig(ElboConfig):
-    """The bound of ``elbo`` with further terms (the module has the equations); each is off where it is ``None``."""
+    """The bound of ``elbo`` with further terms (the module has the equations); each is off where it is ``None``.
+
+    Attributes:
+        distortion: alpha, the weight of the likelihood's distortion; 0 for a decoder whose phases are its own.
+        spectral: what compares spectra.
+        critic: what compares what a critic sees.
+    """
 
     kind: Literal["perceptual"] = "perceptual"  # pyrefly: ignore
+    distortion: float = Field(1.0, ge=0)
     spectral: SpectralConfig | None = None
     critic: WaveCriticConfig | None = None
 
@@ -123,7 +136,7 @@ class WaveCritic(nn.Module):
 
 
 class Perceptual(Elbo):
-    """Minimises D + beta R and the terms of the module.
+    """Minimises alpha D + beta R and the terms of the module.
 
     Args:
         config: which terms, and their weights.
@@ -131,7 +144,7 @@ class Perceptual(Elbo):
         view: x ``[b, c, n]`` -> magnitudes, one tensor a resolution; needed for the spectral term.
 
     Raises:
-        ConfigError: x is no raw window.
+        ConfigError: x is no raw window, nothing is asked for, or a learnt scale would never be trained.
     """
 
     def __init__(
@@ -140,6 +153,15 @@ class Perceptual(Elbo):
         super().__init__(config, model)
         self.told = config
         self.view = view
+        self.distortion = config.distortion
+        if not (config.distortion or config.spectral or config.critic):
+            raise ConfigError("objective.distortion: 0 leaves nothing to be learnt; take objective.spectral with it")
+        scale = [p for p in getattr(model, "likelihood", nn.Module()).parameters() if p.requires_grad]
+        if not config.distortion and scale:
+            raise ConfigError(
+                "objective.distortion: 0 would leave the likelihood's learnt scale as it began; take "
+                "model.likelihood.scale 'optimal' (estimated) or 'fixed'"
+            )
         if (config.spectral or config.critic) and len(model.event_shape) != 2:
             raise ConfigError(
                 f"objective 'perceptual' listens to raw windows [c, n], but x has shape {tuple(model.event_shape)}: "
@@ -149,7 +171,7 @@ class Perceptual(Elbo):
             raise ConfigError("objective.spectral needs a view of the wave; build the objective by the registry")
         self.critic = WaveCritic(config.critic, model.event_shape[0]) if config.critic else None
         if config.critic:
-            self.steady = "distortion"
+            self.steady = "spectral" if config.spectral and not config.distortion else "distortion"
 
     def forward(self, model: Model, terms: Terms, x: Tensor, context: Context, step: int) -> Loss:
         """Return the loss and its parts; in evaluation without the critic's."""

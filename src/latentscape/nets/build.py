@@ -11,21 +11,23 @@ from pydantic import Field
 from torch import nn
 
 from latentscape.core.errors import ConfigError
+from latentscape.nets.bank import BankConfig, BankReader, BankWriter
 from latentscape.nets.conv import ConvConfig, ConvReader, ConvWriter
 from latentscape.nets.film import Film
 from latentscape.nets.mlp import MlpConfig, MlpReader, MlpWriter
 from latentscape.nets.recurrent import RecurrentNetConfig, RecurrentReader, RecurrentWriter
 
-NetConfig = Annotated[MlpConfig | ConvConfig | RecurrentNetConfig, Field(discriminator="kind")]
+NetConfig = Annotated[MlpConfig | ConvConfig | RecurrentNetConfig | BankConfig, Field(discriminator="kind")]
 _TABLE: dict[type[Any], tuple[type[Any], type[Any]]] = {
     MlpConfig: (MlpReader, MlpWriter),
     ConvConfig: (ConvReader, ConvWriter),
     RecurrentNetConfig: (RecurrentReader, RecurrentWriter),
+    BankConfig: (BankReader, BankWriter),
 }
 
 
 def build_reader(
-    config: MlpConfig | ConvConfig | RecurrentNetConfig,
+    config: MlpConfig | ConvConfig | RecurrentNetConfig | BankConfig,
     event_shape: tuple[int, ...],
     extra: int,
     outputs: int,
@@ -40,7 +42,7 @@ def build_reader(
 
 
 def build_writer(
-    config: MlpConfig | ConvConfig | RecurrentNetConfig,
+    config: MlpConfig | ConvConfig | RecurrentNetConfig | BankConfig,
     inputs: int,
     event_shape: tuple[int, ...],
     channels: int,

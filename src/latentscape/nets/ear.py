@@ -50,6 +50,31 @@ class EarConfig(Record):
         return self
 
 
+class LogSpectra(nn.Module):
+    """The log spectra of the module, brought to about -1 to 1.
+
+    Args:
+        frame: F.
+        hop: H, at most F.
+    """
+
+    window: Tensor
+
+    def __init__(self, frame: int, hop: int) -> None:
+        super().__init__()
+        self.frame, self.hop, self.bins = frame, hop, frame // 2 + 1
+        window = torch.hann_window(frame)
+        self.register_buffer("window", window * (2 / window.sum()), persistent=False)
+
+    def forward(self, x: Float[Tensor, "b n"]) -> Float[Tensor, "b f m"]:
+        """Return them, a step every ``hop`` samples."""
+        m = math.ceil(x.shape[1] / self.hop)
+        before = (self.frame - self.hop) // 2
+        padded = F.pad(x, (before, (m - 1) * self.hop + self.frame - before - x.shape[1]))
+        power = torch.fft.rfft(padded.unfold(1, self.frame, self.hop) * self.window).abs().square()
+        return ((power + FLOOR).log10() / 3 + 1).transpose(1, 2)
+
+
 class Ear(nn.Module):
     """The net of the module.
 
@@ -61,14 +86,11 @@ class Ear(nn.Module):
         every: samples a step of the sequence, a multiple of the hop.
     """
 
-    window: Tensor
-
     def __init__(self, config: EarConfig, extra: int, outputs: int, steps: int = 0, every: int = 0) -> None:
         super().__init__()
         self.config, self.every = config, every
-        window = torch.hann_window(config.frame)
-        self.register_buffer("window", window * (2 / window.sum()), persistent=False)
-        inputs = config.frame // 2 + 1 + extra
+        self.spectra = LogSpectra(config.frame, config.hop)
+        inputs = self.spectra.bins + extra
         layers: list[nn.Module] = []
         for width in config.channels:
             layers += [draw_weights(nn.Conv1d(inputs, width, config.kernel, padding=config.kernel // 2), 1), nn.SiLU()]
@@ -78,15 +100,6 @@ class Ear(nn.Module):
         self.sequence = None
         if steps:
             self.sequence = draw_weights(nn.Conv1d(inputs + extra, steps, 3, padding=1), 1, gain=0.5)
-
-    def spectra(self, x: Float[Tensor, "b n"]) -> Float[Tensor, "b f m"]:
-        """Return the log spectra, brought to about -1 to 1."""
-        frame, hop = self.config.frame, self.config.hop
-        m = math.ceil(x.shape[1] / hop)
-        before = (frame - hop) // 2
-        padded = F.pad(x, (before, (m - 1) * hop + frame - before - x.shape[1]))
-        power = torch.fft.rfft(padded.unfold(1, frame, hop) * self.window).abs().square()
-        return ((power + FLOOR).log10() / 3 + 1).transpose(1, 2)
 
     def forward(
         self, x: Float[Tensor, "b n"], extra: Float[Tensor, "b e"] | None = None, present: Tensor | None = None
