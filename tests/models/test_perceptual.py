@@ -127,9 +127,10 @@ def test_without_the_distortion_something_else_is_asked_for():
     assert step_of(distortion=0, critic=CRITIC, spectral=SPECTRAL).objective.steady == "spectral"
 
 
-def test_a_learnt_scale_needs_the_distortion():
+@pytest.mark.parametrize("scale", ["element", "feature", "item", "scalar"])
+def test_a_learnt_scale_needs_the_distortion(scale):
     values = {"encoder": MlpConfig(widths=(4,)), "decoder": MlpConfig(widths=(4,))}
-    model = Autoencoder(AutoencoderConfig(**values, likelihood=GaussianConfig(scale="scalar")), (1, 96))
+    model = Autoencoder(AutoencoderConfig(**values, likelihood=GaussianConfig(scale=scale)), (1, 96))
     with pytest.raises(ConfigError, match=r"objective\.distortion: 0 would leave the likelihood's learnt scale"):
         build_objective(PerceptualConfig(distortion=0, spectral=SPECTRAL), model)
     Perceptual(PerceptualConfig(distortion=0.1), model)

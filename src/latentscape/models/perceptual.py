@@ -156,10 +156,10 @@ class Perceptual(Elbo):
         self.distortion = config.distortion
         if not (config.distortion or config.spectral or config.critic):
             raise ConfigError("objective.distortion: 0 leaves nothing to be learnt; take objective.spectral with it")
-        scale = [p for p in getattr(model, "likelihood", nn.Module()).parameters() if p.requires_grad]
-        if not config.distortion and scale:
+        scale = getattr(getattr(getattr(model, "likelihood", None), "config", None), "scale", "optimal")
+        if not config.distortion and scale not in ("optimal", "fixed"):
             raise ConfigError(
-                "objective.distortion: 0 would leave the likelihood's learnt scale as it began; take "
+                f"objective.distortion: 0 would leave the likelihood's learnt scale ('{scale}') as it began; take "
                 "model.likelihood.scale 'optimal' (estimated) or 'fixed'"
             )
         if (config.spectral or config.critic) and len(model.event_shape) != 2:
