@@ -39,6 +39,8 @@ from latentscape.nets.ear import LogSpectra
 GOLDEN = (math.sqrt(5) - 1) / 2
 START = 0.1
 """Root mean square of a wave whose net writes zeros, in standardised units."""
+GAIN = 3.0
+"""Log amplitudes a unit of the net's output: those of sound span some 60 dB, outputs of nets begin about 1."""
 LOUDEST = 6.0
 """Bound of the log amplitudes."""
 
@@ -177,6 +179,6 @@ class BankWriter(nn.Module):
         written = self.net(h, told)
         kind = written.device.type
         with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
-            logs = written[:, : self.points].float().unflatten(1, self.shape) + self.level
+            logs = GAIN * written[:, : self.points].float().unflatten(1, self.shape) + self.level
             wave = self.oscillators(logs.clamp(max=LOUDEST).exp()).flatten(1)
         return torch.cat([wave, written[:, self.points :].float()], dim=1) if written.shape[1] > self.points else wave

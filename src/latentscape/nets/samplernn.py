@@ -41,6 +41,7 @@ from torch import Tensor, nn
 
 from latentscape.core.config import Record
 from latentscape.core.errors import UsageError
+from latentscape.nets.codes import code_table
 
 State = dict[str, Tensor]
 """``cell.k``: ``[b, layers, parts * w]`` (a long short-term memory holds two parts, h and c); ``past``: ``[b, m]``."""
@@ -132,8 +133,10 @@ class SampleRnn(nn.Module):
             Tier(config, frame, ratio, wide)
             for frame, ratio, wide in zip(config.frames, config.ratios, widths, strict=True)
         )
-        rows = (levels + 1) if levels else 1
-        self.tables = nn.Parameter(torch.randn(config.past, rows, config.head) * max(1, config.past) ** -0.5)
+        tables = torch.randn(config.past, levels + 1 if levels else 1, config.head)
+        for table in tables if levels else ():
+            table.copy_(code_table(levels, config.head))
+        self.tables = nn.Parameter(tables * max(1, config.past) ** -0.5)
         self.head = nn.ModuleList([nn.Linear(config.head, config.head), nn.Linear(config.head, outputs)])
         self.tell = nn.Linear(told, len(config.frames) * config.width + config.head, bias=False) if told else None
         with torch.no_grad():

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from latentscape.core.config import Record
 from latentscape.core.errors import UsageError
+from latentscape.nets.codes import code_table
 
 
 class WaveNetConfig(Record):
@@ -110,7 +111,7 @@ class WaveNet(nn.Module):
         r, s = config.residual, config.skip
         self.dilations = config.dilations * config.stacks
         depth = len(self.dilations)
-        self.table = nn.Parameter(torch.randn(levels + 1, r) if levels else torch.zeros(2, r).normal_())
+        self.table = nn.Parameter(code_table(levels, r) if levels else torch.zeros(2, r).normal_())
         self.gates = nn.ModuleList(_linear(config.kernel * r, 2 * r) for _ in range(depth))
         self.outs = nn.ModuleList(_linear(r, r + s, bias=False) for _ in range(depth))
         with torch.no_grad():
