@@ -1,7 +1,7 @@
 r"""A bank of oscillators of fixed frequencies and phases: what is written is how loud each is, in the course of time.
 
 Letters: b batch, c channels, n samples, K oscillators, H hop, T = ceil(n / H) frames, r = (t - m H) / H the place of
-sample t within its frame m, a the inner net's output ``[b, c K, T + 1]``.
+sample t within its frame m, a three times (``GAIN``) the inner net's output ``[b, c K, T + 1]``, about a quiet level.
 
 .. math::
     y(t) = \sum_{k=1}^K A_k(t) \cos(2 \pi f_k t + \varphi_k), \qquad
