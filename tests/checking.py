@@ -34,12 +34,12 @@ left = Left()
 
 
 def checked(function: Callable) -> Callable:
-    """Decorate as beartype does, and count."""
-    check = beartype.beartype(function)
+    """Decorate as beartype does, though not before the first call, and count."""
+    check = functools.cache(lambda: beartype.beartype(function))
 
     @functools.wraps(function)
     def counted(*args, **kwargs):
         left.take()
-        return check(*args, **kwargs)
+        return check()(*args, **kwargs)
 
     return counted

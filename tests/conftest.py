@@ -13,6 +13,8 @@ from jaxtyping import install_import_hook
 
 from checking import left
 
+gc.disable()  # until all is imported, which stays
+
 _ROOMS = [
     "core",
     "signal",
@@ -43,8 +45,10 @@ def pytest_runtest_setup():
 
 
 def pytest_collection_finish():
-    """All that was imported stays, so the garbage collector need not look at it again and again."""
+    """All that was imported stays, so the garbage collector need not look at it again and again, nor so often."""
     gc.freeze()
+    gc.enable()
+    gc.set_threshold(10_000, 20, 50)
 
 
 _draw = Figure.savefig
