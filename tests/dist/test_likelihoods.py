@@ -135,6 +135,28 @@ def test_categorical_density_layout_and_refusals():
         likelihood.check(torch.zeros(1, 1, 3))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_code_costs_what_torch_says_and_pulls_as_much(dtype):
+    """So many rows that they are taken in several blocks."""
+    likelihood = build_likelihood(CategoricalConfig(), (1, 400), Affine((1, 400), 127.5, 127.5))
+    raw = (3 * torch.randn(3, likelihood.outputs)).to(dtype).requires_grad_()
+    codes, weight = torch.randint(256, (3, 1, 400)), torch.randn(3)
+    ours = likelihood(raw).log_prob(codes)
+    logits = raw.to(torch.promote_types(dtype, torch.float32)).reshape(3, 256, 1, 400).movedim(1, -1)
+    theirs = torch.distributions.Categorical(logits=logits).log_prob(codes).sum((1, 2))
+    torch.testing.assert_close(ours, theirs)
+    (got,) = torch.autograd.grad(ours, raw, weight.to(ours))
+    (expected,) = torch.autograd.grad(theirs, raw, weight.to(theirs))
+    torch.testing.assert_close(got, expected)
+
+
+def test_many_codes_under_one_law_and_many_laws_of_one_code():
+    p = build_likelihood(CategoricalConfig(levels=5), (1, 3), Affine((1, 3), 5.0, 9.0))(torch.randn(2, 15))
+    codes = torch.randint(5, (4, 2, 1, 3))
+    torch.testing.assert_close(p.log_prob(codes), torch.stack([p.log_prob(code) for code in codes]))
+    torch.testing.assert_close(p.expand((4, 2)).log_prob(codes[0]), p.log_prob(codes[0]).expand(4, 2))
+
+
 def test_continuous_refuses_codes():
     for config in (GaussianConfig(), LaplaceConfig()):
         with pytest.raises(LikelihoodError, match="categorical"):

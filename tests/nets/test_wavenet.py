@@ -45,10 +45,12 @@ def standardised(values: torch.Tensor, output: Output) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("kernel", "stacks"), [(1, 1), (2, 2), (3, 1)])
-def test_it_is_a_stack_of_dilated_convolutions(kernel, stacks):
+@pytest.mark.parametrize("n", [50, 4])  # of 4 samples a layer's oldest taps lie before the begin
+def test_it_is_a_stack_of_dilated_convolutions(kernel, stacks, n):
+    """Its values and its gradients are those of torch's own convolutions."""
     config = WaveNetConfig(residual=6, skip=10, kernel=kernel, dilations=(1, 2, 5), stacks=stacks)
-    net = made(config, told=4)
-    x, told = torch.randint(40, (2, 50)), torch.randn(2, 4)
+    net = made(config, told=4).requires_grad_().double()
+    x, told = torch.randint(40, (2, n)), torch.randn(2, 4).double()
     h = net.table[torch.cat([torch.full((2, 1), 40), x[:, :-1]], 1)].transpose(1, 2)
     skips = net.skip_bias[:, None]
     for layer, (dilation, gate, out) in enumerate(zip((1, 2, 5) * stacks, net.gates, net.outs, strict=True)):
@@ -59,7 +61,13 @@ def test_it_is_a_stack_of_dilated_convolutions(kernel, stacks):
         h, skips = h + y[:, :6], skips + y[:, 6:]
     first, second = net.head
     raw = F.linear(F.linear(skips.relu().transpose(1, 2), first.weight, first.bias).relu(), second.weight, second.bias)
-    torch.testing.assert_close(net(x, told), raw, rtol=1e-4, atol=1e-4)
+    ours = net(x, told)
+    torch.testing.assert_close(ours, raw)
+    slope, parameters = torch.randn_like(raw), list(net.parameters())
+    for got, expected in zip(
+        torch.autograd.grad(ours, parameters, slope), torch.autograd.grad(raw, parameters, slope), strict=True
+    ):
+        torch.testing.assert_close(got, expected)
 
 
 @pytest.mark.parametrize("kernel", [2, 3])
