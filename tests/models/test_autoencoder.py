@@ -7,19 +7,27 @@ from typing import get_args
 import pytest
 import torch
 from torch import nn
+from torch.distributions import kl_divergence
 
 from latentscape.core.errors import ConfigError, LikelihoodError, UsageError
+from latentscape.dist.diagonal import DiagonalNormal
 from latentscape.dist.flow import FlowPriorConfig
 from latentscape.dist.likelihoods import BernoulliConfig, CategoricalConfig, GaussianConfig, LaplaceConfig
 from latentscape.dist.mixture import MixturePriorConfig, VampPriorConfig
-from latentscape.dist.priors import AnyPriorConfig, LaplacePriorConfig, NormalPriorConfig, UniformPriorConfig
+from latentscape.dist.priors import (
+    AnyPriorConfig,
+    LaplacePriorConfig,
+    NormalPriorConfig,
+    UniformPriorConfig,
+    build_prior,
+)
 from latentscape.dist.radial import RadialConfig
 from latentscape.dist.sphere import SpherePriorConfig
 from latentscape.laws.conditional import check_gradients, check_storage
 from latentscape.laws.model import check_codes, check_model, check_terms
 from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
 from latentscape.models.linear import Ppca, PpcaConfig
-from latentscape.models.posteriors import Posterior
+from latentscape.models.posteriors import Posterior, build_form
 from latentscape.nets.conv import ConvConfig
 from latentscape.nets.mlp import MlpConfig
 
@@ -191,6 +199,19 @@ def test_generation_obeys_temperature_and_refuses_what_does_not_fit():
         model.generate(3, clamp=(torch.ones(2, 3),))
     with pytest.raises(UsageError, match="the model has 1"):
         model.generate(3, temperature=(1.0, 0.5))
+
+
+def test_a_posterior_is_never_as_wide_as_to_end_a_training():
+    """Whatever an encoder says of an input: it is held back softly, and what is usual is left as it is."""
+    form = build_form("gaussian", 1, build_prior(NormalPriorConfig(), 1))
+    b = torch.tensor([-6.0, 0.0, 1.9, 2.5, 8.0, 300.0], requires_grad=True)
+    q = form(torch.stack([torch.zeros(6), b], 1))
+    torch.testing.assert_close(q.log_scale[:3, 0], b[:3])
+    assert (q.log_scale[3:, 0] < 3.0 + 1e-6).all()
+    torch.testing.assert_close(q.scale, q.log_scale.exp())
+    (slope,) = torch.autograd.grad(kl_divergence(q, DiagonalNormal(torch.zeros(6, 1), torch.ones(6, 1))).sum(), b)
+    assert slope.isfinite().all()
+    assert (slope[3:5] > 0).all()
 
 
 def test_uniform_posterior_needs_a_box():

@@ -55,6 +55,7 @@ from latentscape.models.autoregressive import (
 from latentscape.models.labels import Labels, withhold
 from latentscape.models.model import LatentModel, Layer, Terms, generate_flat, repeat_context
 from latentscape.models.pixels import PixelConditional, PixelLawConfig
+from latentscape.models.stage import normal
 from latentscape.nets.build import build_reader, build_writer
 from latentscape.nets.conv import ConvConfig
 from latentscape.nets.ear import Ear, EarConfig
@@ -64,8 +65,6 @@ from latentscape.nets.wavenet_sampler import Manner
 
 GLIDE = 256
 """Samples for which g is held while it glides."""
-_STEEPEST = 5.0
-"""Bound of a log scale, reached softly."""
 SHORT = WaveLawConfig(net=WaveNetConfig(dilations=(1, 2, 4, 8, 16, 32)))
 
 
@@ -144,7 +143,7 @@ class SlowPrior(nn.Module):
         """Return the law of every step given those before it, all at once."""
         past = nn.functional.pad(s, (1, 0))[:, :, :-1].transpose(1, 2)
         h, _ = self.cell(past, torch.tanh(self.begin(g)).unsqueeze(0))
-        return _normal(self.tell(h).transpose(1, 2))
+        return normal(self.tell(h).transpose(1, 2))
 
     def sample(self, g: Float[Tensor, "b d"], steps: int, temperature: float = 1.0) -> Float[Tensor, "b w m"]:
         """Draw a sequence of any length, step by step; the draws follow torch's global stream."""
@@ -152,7 +151,7 @@ class SlowPrior(nn.Module):
         drawn = [g.new_zeros(len(g), self.width)]
         for _ in range(steps):
             out, h = self.cell(drawn[-1].unsqueeze(1), h)
-            p = _normal(self.tell(out).transpose(1, 2))
+            p = normal(self.tell(out).transpose(1, 2))
             drawn.append((p.loc + temperature * p.scale * torch.randn_like(p.loc))[:, :, 0])
         return torch.stack(drawn[1:], dim=2)
 
@@ -266,7 +265,7 @@ class Vlae(LatentModel):
             raw, slow = self.encoder(values[:, 0], told, context.get(PRESENT))
         else:
             raw, slow = self.encoder(values, told), None
-        laws = [_normal(one) for one in (raw, slow) if one is not None]
+        laws = [normal(one) for one in (raw, slow) if one is not None]
         drawn = [q.loc.unsqueeze(0) if mean else q.rsample((k,)) for q in laws]
         layers = [Layer(drawn[0], laws[0], self.prior(None, context))]
         for q, s in zip(laws[1:], drawn[1:], strict=True):
@@ -379,10 +378,3 @@ class Vlae(LatentModel):
         waves = isinstance(self.decoder, WaveNetConditional)
         self.likelihood.check(x.reshape(-1, 1) if waves else x.movedim(1, 3).flatten(0, 2)[..., None, None])
         self.labels.check(context)
-
-
-def _normal(raw: Tensor) -> DiagonalNormal:
-    """Return N(a, e^(2 b)) of raw numbers (a, b) along the first axis after the batch, b bounded softly."""
-    mean, b = full_precision(raw).chunk(2, dim=1)
-    log_scale = _STEEPEST * torch.tanh(b / _STEEPEST)
-    return DiagonalNormal(mean, log_scale.exp(), raw.ndim - 1, log_scale=log_scale)
