@@ -272,7 +272,7 @@ def test_hidden_values_alone_count_and_are_never_read(recognition):
     assert not torch.allclose(answers[..., 4:], model.complete(seen, mask, 3)[..., 4:])
     assert set(model.complete(x, mask, 2, pixels=True).unique().tolist()) <= {0.0, 1.0}
     cold = model.complete(x, mask, 2, temperature=(0.0, 0.0))
-    assert torch.equal(cold[0], cold[1])
+    torch.testing.assert_close(cold[0], cold[1])  # but for rounding, which may depend on a row's place in a batch
 
 
 def test_the_recognition_model_reads_the_context():
