@@ -80,7 +80,7 @@ def test_the_variational_recurrent_auto_encoder_learns_a_gesture():
         slope = torch.rand(n, 1, 1) * 4 - 2
         return slope * (t - 0.5)
 
-    for _ in range(60):
+    for _ in range(150):
         terms = model.terms(batch(32))
         loss = (terms.distortion + 0.1 * terms.rate[0]).mean()
         optimiser.zero_grad()
