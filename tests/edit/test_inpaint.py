@@ -185,3 +185,14 @@ def test_answers_of_a_seed_are_the_same_and_the_first_is_the_likeliest(sound, tm
 def test_many_gaps_are_told_in_short(sound, tmp_path):
     what = Repair(gaps=[f"{0.1 * k:.1f}:{0.1 * k + 0.01:.2f}" for k in range(1, 9)])
     assert repair(sound, tmp_path / "a.wav", what)[-1].endswith("8 gaps filled: 8 by linear")
+
+
+def test_one_hears_how_far_it_is(sound, tmp_path, monkeypatch):
+    """Hundreds of gaps take minutes."""
+    what = Repair(gaps=["0.1:0.11", "0.2:0.21", "0.3:0.31"])
+    heard = []
+    repair(sound, tmp_path / "a.wav", what, say=heard.append)
+    assert heard == []
+    monkeypatch.setattr("latentscape.edit.repair.SAY_SECONDS", 0.0)
+    repair(sound, tmp_path / "b.wav", what, say=heard.append)
+    assert heard == ["1 of 3 gaps filled", "2 of 3 gaps filled"]

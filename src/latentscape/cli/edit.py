@@ -82,7 +82,8 @@ def inpaint(
         raise UsageError(f"inpaint got {len(given)} arguments, expected [RUN] SOUND")
     run = given[0] if len(given) == 2 and str(given[0]) != "-" else None
     what = Repair(tuple(gap or ()), tuple(gaps or ()), find, method, count, seed)
-    print_lines(mend.inpaint(run, given[-1], out, what, making_of("best", device, label, overwrite)))
+    making = making_of("best", device, label, overwrite)
+    print_lines(mend.inpaint(run, given[-1], out, what, making, say=saying(False)))
 
 
 @app.command(rich_help_panel=MAKE)

@@ -97,6 +97,7 @@ def inpaint(
     method: str = "auto",
     ways: Mapping[str, Filler] | None = None,
     seed: int | None = None,
+    each: Callable[[int], None] = lambda done: None,
 ) -> Filled:
     """Fill gaps in.
 
@@ -107,6 +108,7 @@ def inpaint(
         method: auto, linear, copy, latent or hierarchy.
         ways: the fillers that are there, as :func:`fillers` gives them.
         seed: of a drawn answer; ``None`` is the likeliest.
+        each: told after each gap how many are filled.
 
     Raises:
         DataError: a sample outside the gaps is not finite, or nothing is known.
@@ -122,7 +124,7 @@ def inpaint(
         raise DataError(f"the sound holds NaN or infinity at {place / rate:.4f} s, outside the gaps; give it as a gap")
     limits = usual_bend(whole, known)
     picked: dict[Gap, str] = {}
-    for gap in sorted(gaps, key=lambda gap: gap.count):
+    for done, gap in enumerate(sorted(gaps, key=lambda gap: gap.count), start=1):
         # what is known without a break on either side
         low = _last(~known[: gap.start]) + 1
         high = gap.end + _first(~known[gap.end :])
@@ -131,6 +133,7 @@ def inpaint(
         whole[:, gap.start : gap.end] = splice(hole, filler.fill(hole, seed), limits)
         known[gap.start : gap.end] = True
         picked[gap] = filler.name
+        each(done)
     return Filled(whole, tuple(gaps), tuple(picked[gap] for gap in gaps))
 
 

@@ -1,6 +1,7 @@
 """Repairing sound files: gaps given or found, filled in one way or several, written in the file's own form."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.labels import Labels
 from latentscape.signal import audio
 
+SAY_SECONDS = 3.0
+"""Between two words of progress."""
 _SAID = 6
 
 
@@ -53,6 +56,7 @@ def repair(
     labels: Labels | None = None,
     *,
     overwrite: bool = False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> list[str]:
     """Write a sound with its gaps filled in; return lines that say what was done.
 
@@ -63,6 +67,7 @@ def repair(
         instrument: a run whose model may be used; ``None`` is none.
         labels: told to the model.
         overwrite: replace what is there.
+        say: told how far it is, every few seconds.
 
     Raises:
         UsageError: nothing was asked for, or options that contradict each other.
@@ -84,7 +89,8 @@ def repair(
     if not gaps:
         return [*lines, f"{sound}: nothing to fill in, nothing written"]
     for target, seed in zip(targets, what.seeds(), strict=True):
-        filled = inpaint(wave, rate, gaps, method=what.method, ways=ways, seed=seed)
+        each = _progress(len(gaps), say)
+        filled = inpaint(wave, rate, gaps, method=what.method, ways=ways, seed=seed, each=each)
         if what.count > 1 and not any(ways[name].draws for name in filled.methods):
             raise UsageError(
                 f"--count {what.count}: {' and '.join(sorted(set(filled.methods)))} has one answer only; leave it out"
@@ -119,6 +125,19 @@ def _targets(recording: Recording, sound: Path, out: Path, count: int, overwrite
     for target in targets:
         check_target(recording, sound, target, overwrite=overwrite)
     return targets
+
+
+def _progress(count: int, say: Callable[[str], None]) -> Callable[[int], None]:
+    """Return what says how many gaps are filled, at most every few seconds and never of the last."""
+    said = time.monotonic()
+
+    def each(done: int) -> None:
+        nonlocal said
+        if done < count and time.monotonic() - said >= SAY_SECONDS:
+            said = time.monotonic()
+            say(f"{done} of {count} gaps filled")
+
+    return each
 
 
 def _said(filled: Filled, rate: int) -> str:

@@ -81,7 +81,14 @@ def _stretches(clips: Sequence[Callable[[], Tensor]], samples: int, most: int) -
             yield wave[:, start : start + samples]
 
 
-def inpaint(run: Path | None, sound: Path, out: Path, what: Repair, making: Making = Making()) -> list[str]:
+def inpaint(
+    run: Path | None,
+    sound: Path,
+    out: Path,
+    what: Repair,
+    making: Making = Making(),
+    say: Callable[[str], None] = lambda line: None,
+) -> list[str]:
     """Write a sound with its gaps filled in, by a run's model or without one; see :mod:`latentscape.edit`."""
     instrument = None if run is None else sounding(run, making)[0]
-    return repair(sound, out, what, instrument, making.labels, overwrite=making.overwrite)
+    return repair(sound, out, what, instrument, making.labels, overwrite=making.overwrite, say=say)
