@@ -70,6 +70,7 @@ from latentscape.core.errors import nearest
         (["evaluate", "{run}", "--part", "tset"], 2, "tset"),
         (["evaluate", "{run}", "--paths", "--samples", "5"], 2, "leave SOURCE and options out"),
         (["evaluate", "{run}", "--pairs", "5"], 2, "go with --paths"),
+        (["evaluate", "{run}", "--items", "5"], 2, "--items goes with --samples"),
         (["evaluate", "{run}", "--path", "nowhere.json"], 1, "nowhere.json"),
         (["data", "mnsit"], 2, "did you mean 'mnist'"),
         (["nonsense"], 2, "nonsense"),

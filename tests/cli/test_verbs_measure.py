@@ -41,6 +41,11 @@ def test_info_and_evaluate_give_figures(run, capsys):
     )
 
 
+def test_a_likelihood_of_the_first_items_alone(run, capsys):
+    assert shell("evaluate", run, "--json", "--samples", 5, "--items", 1) == 0
+    assert json.loads(capsys.readouterr().out)["numbers"]["nll_5_error"]["value"] == 0  # there is no spread of one
+
+
 def test_evaluate_another_source(run, folder, capsys):
     assert shell("evaluate", run, folder) == 0
     text = capsys.readouterr().out

@@ -30,6 +30,10 @@ def evaluate(
     ] = None,
     part: Annotated[str, typer.Option(help="train, valid or test")] = "test",
     samples: Annotated[int, typer.Option(help="importance samples K of the likelihood; 0 leaves it out", min=0)] = 0,
+    items: Annotated[
+        int | None,
+        typer.Option(help="with --samples: how many items, the first of the part", show_default="10000", min=1),
+    ] = None,
     paths: Annotated[
         bool, typer.Option("--paths", help="measure what is heard along standard paths instead: range, smoothness ...")
     ] = False,
@@ -51,6 +55,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Every measure that applies, with units, beside probabilistic PCA on the same data; or the sound of paths."""
+    if items is not None and not samples:
+        raise UsageError("--items goes with --samples")
     if paths or path:
         if source is not None or samples or part != "test":
             raise UsageError("--paths and --path measure a run on its own test sounds: leave SOURCE and options out")
@@ -70,7 +76,8 @@ def evaluate(
         raise UsageError("--without goes with --latent-use")
     from latentscape.experiment.evaluate import evaluate as work
 
-    figures = work(run, source, part=part, samples=samples, device=device)
+    chosen = {} if items is None else {"items": items}
+    figures = work(run, source, part=part, samples=samples, device=device, **chosen)
     if as_json:
         print_json(figures.to_json())
     else:

@@ -54,7 +54,13 @@ SOUND_SECONDS = 10.0
 
 @passing()
 def evaluate(
-    run: Path, source: str | None = None, *, part: str = "test", samples: int = 0, device: str = "auto"
+    run: Path,
+    source: str | None = None,
+    *,
+    part: str = "test",
+    samples: int = 0,
+    items: int = LIKELIHOOD_ITEMS,
+    device: str = "auto",
 ) -> Figures:
     """Measure a run on a part of its own corpus, or on all of another source.
 
@@ -63,6 +69,7 @@ def evaluate(
         source: other sounds or images; ``None`` takes the run's own.
         part: train, valid or test, of the run's own corpus.
         samples: importance samples K of the likelihood; 0 leaves it out.
+        items: that this likelihood is the mean of, at most; the first of the part.
         device: where to compute.
     """
     if part not in PARTS:
@@ -88,11 +95,11 @@ def evaluate(
             numbers = measure_waves(waves, heard, chosen_part, prepared.examples)
         else:
             assert instrument is not None
-            numbers = measure(instrument, heard, chosen_part, train=prepared.examples, samples=samples)
+            numbers = measure(instrument, heard, chosen_part, train=prepared.examples, samples=samples, items=items)
         if instrument is not None and source is None:
             numbers |= factor_figures(instrument.chart)
-        items = heard.count(chosen_part)
-    return Figures(f"{run.name}, {source or part + ' part'} ({items} items):", numbers, left_out=left_out)
+        count = heard.count(chosen_part)
+    return Figures(f"{run.name}, {source or part + ' part'} ({count} items):", numbers, left_out=left_out)
 
 
 def _other(source: str, prepared: Prepared) -> SoundCorpus | ImageCorpus:
@@ -162,16 +169,20 @@ def measure(
     *,
     train: Examples,
     samples: int = 0,
+    items: int = LIKELIHOOD_ITEMS,
     clips: int | None = None,
 ) -> dict[str, Number]:
-    """Return all numbers of an instrument on a part of some examples; at most so many ``clips`` are synthesised."""
+    """Return all numbers of an instrument on a part of some examples.
+
+    With ``samples`` the importance-weighted likelihood of so many ``items``; at most so many ``clips`` are synthesised.
+    """
     model = instrument.model
     if model.sequential:
         numbers = sequential_figures(instrument, examples, part)
     else:
         numbers = examine(model, moved(examples.held(part, BATCH, 50_000), instrument.device)).numbers()
     if samples:
-        held = moved(examples.held(part, 200, LIKELIHOOD_ITEMS), instrument.device)
+        held = moved(examples.held(part, 200, items), instrument.device)
         numbers |= negative_log_likelihood(model, held, samples, chunk=min(2000, model.rows))
     if isinstance(examples, SoundExamples) and not model.sequential:
         baseline = linear_baseline(model, train, (x for x, _ in examples.held(part, BATCH, BATCH)))
