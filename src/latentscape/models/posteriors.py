@@ -21,9 +21,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.nn.functional import elu, logsigmoid, normalize
+from torch.nn.functional import logsigmoid, normalize
 
 from latentscape.core.errors import ConfigError
+from latentscape.core.limits import held_below
 from latentscape.dist.conditional import Prior
 from latentscape.dist.delta import Delta
 from latentscape.dist.diagonal import DiagonalNormal, DiagonalUniform
@@ -60,7 +61,7 @@ class Gaussian(Form):
     def forward(self, raw: Tensor) -> DiagonalNormal:
         """Return the normal."""
         mean, b = raw.chunk(2, dim=1)
-        log_scale = _WIDE - elu(_WIDE - b)
+        log_scale = held_below(b, _WIDE)
         return DiagonalNormal(mean, log_scale.exp(), log_scale=log_scale)
 
 

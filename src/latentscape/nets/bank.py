@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from latentscape.core.config import Record
 from latentscape.core.errors import ConfigError
+from latentscape.core.limits import held_below
 from latentscape.nets.conv import ConvConfig, ConvReader, ConvWriter
 from latentscape.nets.ear import LogSpectra
 
@@ -41,8 +42,8 @@ START = 0.1
 """Root mean square of a wave whose net writes zeros, in standardised units."""
 GAIN = 3.0
 """Log amplitudes a unit of the net's output: those of sound span some 60 dB, outputs of nets begin about 1."""
-LOUDEST = 6.0
-"""Bound of the log amplitudes."""
+LOUDEST = 2.0
+"""Log amplitude, in standardised units, from which on an oscillator is held back softly; it never reaches 1 more."""
 
 
 class BankConfig(Record):
@@ -180,5 +181,5 @@ class BankWriter(nn.Module):
         kind = written.device.type
         with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
             logs = GAIN * written[:, : self.points].float().unflatten(1, self.shape) + self.level
-            wave = self.oscillators(logs.clamp(max=LOUDEST).exp()).flatten(1)
+            wave = self.oscillators(held_below(logs, LOUDEST).exp()).flatten(1)
         return torch.cat([wave, written[:, self.points :].float()], dim=1) if written.shape[1] > self.points else wave
