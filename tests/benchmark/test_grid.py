@@ -43,6 +43,7 @@ def test_shipped_grids_are_what_is_promised(name):
         assert axis.expectation.endswith("."), name
         assert grid.config.suite in CATALOGUE[axis.measure].suites
     assert all(cell.config.train.threads == 1 for cell in grid.cells)
+    assert {cell.config.train.precision for cell in grid.cells} == {"32"}  # one arithmetic for all
     assert {c.config.model.latent for c in grid.cells if not c.axis} == {16}
 
 

@@ -299,8 +299,9 @@ def _cell(
         level = grid.axes[axis]
         settings = merge(merge(settings, level.values[value]), level.also.get(value, {}).get(family, {}))
         place = f"axes.{axis}.{value} of {family}"
-    # threads and boards belong to the runner, not to what is compared; the grid may say otherwise
-    settings = merge({"train": {"threads": 1, "tensorboard": False}}, settings)
+    # Threads and boards belong to the runner, not to what is compared; and one arithmetic is for all, where `auto` would
+    # time each cell's own and give some bfloat16. The grid may say otherwise.
+    settings = merge({"train": {"threads": 1, "tensorboard": False, "precision": "32"}}, settings)
     settings = merge(settings, {"train": {"seed": seed, "minutes": grid.minutes}})
     config = parse(RunConfig, settings, f"{where}, {place}")
     if (config.representation is not None) != (grid.suite == "notes"):
