@@ -299,7 +299,7 @@ def _cell(
         level = grid.axes[axis]
         settings = merge(merge(settings, level.values[value]), level.also.get(value, {}).get(family, {}))
         place = f"axes.{axis}.{value} of {family}"
-    # Threads and boards belong to the runner, not to what is compared; and one arithmetic is for all, where `auto` would
+    # Threads and boards belong to the runner, not to what is compared. One arithmetic is for all, where `auto` would
     # time each cell's own and give some bfloat16. The grid may say otherwise.
     settings = merge({"train": {"threads": 1, "tensorboard": False, "precision": "32"}}, settings)
     settings = merge(settings, {"train": {"seed": seed, "minutes": grid.minutes}})
