@@ -8,7 +8,9 @@ from torch.distributions import Independent, MultivariateNormal, Normal
 from latentscape.core.errors import DataError, LikelihoodError
 from latentscape.dist.delta import Delta
 from latentscape.dist.diagonal import DiagonalNormal
+from latentscape.dist.likelihoods import CategoricalConfig
 from latentscape.measure.latent import dimension_rate, evaluate_model, examine, negative_log_likelihood
+from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
 from latentscape.models.model import LatentModel, Layer
 
 
@@ -128,6 +130,16 @@ def test_unknown_moments_are_not_made_up():
     rate = dimension_rate(Layer(torch.zeros(1, 3, 2), q, q))
     assert rate.shape == (3, 2)
     assert rate.isnan().all()
+
+
+def test_codes_are_numbers_to_the_squared_error():
+    """x of whole numbers, told by a law that has a mode and no mean."""
+    config = AutoencoderConfig(latent=2, likelihood=CategoricalConfig(levels=8))
+    model = Autoencoder(config, (6,)).eval()
+    x = torch.randint(8, (5, 6))
+    likeliest = model.decode(model.encode(x)).mode
+    seen = examine(model, [(x, {})])
+    assert seen.squared_error == pytest.approx(np.square(likeliest.numpy() - x.numpy()).mean())
 
 
 def test_no_items_is_an_error():

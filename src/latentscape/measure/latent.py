@@ -89,7 +89,7 @@ def examine(model: LatentModel, batches: Batches, *, seed: int = 0) -> Examinati
             if model.sequential:  # there is no mean to compare with x
                 error = x.new_full((len(x),), math.nan, dtype=torch.float64)
             else:
-                error = (point(model.decode(code, context)) - x).flatten(1).square().mean(1)
+                error = (point(model.decode(code, context)) - x).float().flatten(1).square().mean(1)
             means = torch.cat([z.flatten(1) for z in code], 1)
             rates = torch.cat([dimension_rate(layer) for layer in terms.layers], 1)
             row = (terms.distortion[0], torch.stack([rate[0] for rate in terms.rate]).sum(0), error, means, rates)
