@@ -87,6 +87,21 @@ def test_running_average_forgets():
     assert float(likelihood.running) == pytest.approx(1.0, rel=1e-2)
 
 
+@pytest.mark.parametrize("make", [GaussianConfig, LaplaceConfig])
+def test_where_nothing_is_hidden_nothing_is_estimated(make):
+    likelihood = build_likelihood(make(scale="optimal", least=0.0, value=3.0), (6,), Affine((6,)))
+    raw, none = torch.zeros(4, 6), torch.zeros(4, 6, dtype=torch.bool)
+    p = likelihood(raw)
+    assert torch.equal(likelihood.observe(p, raw + 2, none).scale, p.scale)
+    assert torch.allclose(likelihood(raw).scale, torch.tensor(3.0))
+    hidden = none.clone()
+    hidden[0] = True
+    x = torch.where(hidden, 2.0, 50.0)
+    for mask in (hidden, none):  # the first batch that tells something has the whole weight, and what tells nothing none
+        likelihood.observe(likelihood(raw), x, mask)
+        assert torch.allclose(likelihood(raw).scale, torch.tensor(2.0))
+
+
 def test_least_bounds_every_learnt_scale():
     for scale in ("scalar", "feature", "item", "element"):
         likelihood = build_likelihood(GaussianConfig(scale=scale, least=0.01), (3,), Affine((3,)))

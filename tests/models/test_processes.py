@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.distributed as collective
 
-from latentscape.dist.likelihoods import GaussianConfig
+from latentscape.dist.likelihoods import GaussianConfig, build_likelihood
+from latentscape.dist.units import Affine
 from latentscape.models.adversary import WaeGan, WaeGanConfig
 from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
 from latentscape.models.model import Step
@@ -14,6 +15,8 @@ from latentscape.models.objectives import Elbo, ElboConfig, WaeMmd, WaeMmdConfig
 from latentscape.nets.mlp import MlpConfig
 
 X = torch.randn(16, 6, generator=torch.Generator().manual_seed(0))
+HIDDEN = torch.arange(6) < torch.tensor([1] * 8 + [6] * 8)[:, None]
+"""One process hides a sixth of what the other does."""
 
 
 class Still(Autoencoder):
@@ -38,8 +41,8 @@ def steps():
         yield Step(model, objective(model))
 
 
-def run(x):
-    """Return totals, gradients and running scales of one step of each objective."""
+def run(x, hidden):
+    """Return totals, gradients and running scales of one step of each objective, and of a scale of hidden values."""
     context = {"pitch": torch.zeros(len(x), dtype=torch.int64)}
     found = []
     for step in steps():
@@ -47,13 +50,15 @@ def run(x):
         gradients = torch.autograd.grad(total, list(step.parameters()), allow_unused=True)
         flat = torch.cat([torch.zeros(1) if g is None else g.flatten() for g in gradients])
         found.append((total.detach(), flat, step.model.likelihood.running.clone()))
-    return found
+    likelihood = build_likelihood(GaussianConfig(scale="optimal"), (6,), Affine((6,)))
+    scale = likelihood.observe(likelihood(torch.zeros_like(x)), x, hidden).scale
+    return [*found, (scale.mean(), scale.flatten()[:1], likelihood.running)]
 
 
 def work(rank, path, queue):
     torch.set_num_threads(1)
     collective.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
-    found = run(X[8 * rank : 8 * rank + 8])
+    found = run(X[8 * rank : 8 * rank + 8], HIDDEN[8 * rank : 8 * rank + 8])
     for total, gradient, _ in found:  # what DDP does, and what a log shows
         for value in (total, gradient):
             collective.all_reduce(value)
@@ -75,6 +80,6 @@ def test_two_processes_equal_one(tmp_path):
     for worker in workers:
         worker.join(timeout=30)
         assert worker.exitcode == 0
-    for one, two in zip(run(X), shared, strict=True):
+    for one, two in zip(run(X, HIDDEN), shared, strict=True):
         for value, other in zip(one, two, strict=True):
             assert torch.allclose(value, torch.tensor(other), rtol=1e-4, atol=1e-5)

@@ -159,7 +159,8 @@ class Continuous(Likelihood):
         r"""Set an optimal scale to its maximum-likelihood value on this batch, of all processes.
 
         The scale is held constant for the gradient: at its optimum, :math:`\partial \log p / \partial s = 0`, so the
-        gradient of the batch's mean is the same (the envelope theorem). A running average is kept for evaluation.
+        gradient of the batch's mean is the same (the envelope theorem). A running average is kept for evaluation;
+        where no value counts there is nothing to estimate, and the scale is the running one.
         """
         if self.config.scale != "optimal" or not self.training:
             return p
@@ -167,10 +168,13 @@ class Continuous(Likelihood):
         with torch.no_grad():
             residual = (x - p.loc) / self.units.scale
             errors = residual.square() if self.power == 2 else residual.abs()
-            moment = errors.mean() if hidden is None else errors.mul(hidden).sum() / hidden.sum().clamp_min(1)
-            moment = mean_over_processes(moment)
-            self.batches += 1
-            self.running.lerp_(moment, torch.clamp(1 / self.batches, min=0.01))
+            share = torch.ones_like(self.running) if hidden is None else hidden.to(errors).mean()
+            total = errors.mean() if hidden is None else errors.mul(hidden).mean()
+            # Processes may count different numbers of values: the mean of their means would not be the maximum.
+            total, share = mean_over_processes(torch.stack([total, share])).unbind()
+            moment = torch.where(share > 0, total / share, self.running)
+            self.batches += share > 0
+            self.running.lerp_(moment, (1 / self.batches.clamp_min(1)).clamp_min(0.01))
         return p.rescaled(self._root(moment) * self.units.scale)
 
     def _reason(self, x: Tensor) -> str | None:
