@@ -9,7 +9,6 @@ Letters: x windows ``[b, 1, n]``, m present samples, K levels.
   of training windows: what any model of time must be below
 """
 
-import math
 from collections.abc import Iterable
 
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor
 from latentscape.core.errors import DataError
 from latentscape.dist.conditional import Context
 from latentscape.measure.measure import Number
+from latentscape.measure.use import Costs
 from latentscape.models.autoregressive import PRESENT, Autoregressive
 from latentscape.models.bounds import evaluating
 from latentscape.models.memory import Memory
@@ -44,12 +44,11 @@ def wave_likelihood(model: Autoregressive, batches: Batches) -> dict[str, Number
     if not costs:
         raise DataError("wave_likelihood got no batches, expected at least one window")
     cost, count = torch.cat(costs), torch.cat(counts).double()
-    bits = (cost / math.log(2) / count)[count > 0]
-    error = float(bits.std() / len(bits) ** 0.5) if len(bits) > 1 else 0.0
+    own = Costs(cost, cost.new_zeros(0, len(cost)), count, cost.new_zeros(0))
     return {
         "distortion": Number(float(cost.mean()), "nats"),
-        "bits_per_sample": Number(float(cost.sum() / count.sum()) / math.log(2), "bits"),
-        "bits_per_sample_error": Number(error, "bits"),
+        "bits_per_sample": Number(own.bits(cost), "bits"),
+        "bits_per_sample_error": Number(own.error(cost), "bits"),
     }
 
 
