@@ -73,6 +73,14 @@ def test_what_is_not_known_costs_nothing(law):
     assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
 
 
+def test_weights_may_be_of_any_precision():
+    model = build()
+    x, told = batch(model)
+    model.check(x, {"tag": told["tag"].double()})
+    with pytest.raises(LikelihoodError, match="several values"):
+        model.check(x, {"tag": torch.ones(6, 3, dtype=torch.float64)})
+
+
 @pytest.mark.parametrize("net", NETS)
 def test_layers_take_any_length_and_lead_to_the_tags(net):
     model = build(net).eval()

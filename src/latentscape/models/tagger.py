@@ -143,7 +143,8 @@ class Tagger(Model):
         known = y[y.isfinite().all(1)]
         if not bool(((known >= 0) & (known <= 1)).all()):
             raise LikelihoodError(f"label '{self.config.label}' has weights outside 0 to 1")
-        if self.config.law == "one" and not torch.allclose(known.sum(1), torch.ones(len(known)), atol=1e-5):
+        whole = known.sum(1)
+        if self.config.law == "one" and not torch.allclose(whole, torch.ones_like(whole), atol=1e-5):
             raise LikelihoodError(
                 f"label '{self.config.label}' gives some sounds several values or none, but model.law is 'one'; "
                 "set model.law=many"
