@@ -117,6 +117,14 @@ def test_the_statistic_is_unbiased_and_its_bootstrap_centred():
     assert covered / 150 > 0.84
 
 
+def test_replicates_of_few_points_are_those_that_have_pairs():
+    """Of three points one resample in nine is a single point again and again, which has no pair to compare."""
+    estimate = mmd2_estimate(radial_gram(torch.randn(7, 2).double(), RBF), 3, replicates=200)
+    assert 150 < len(estimate.replicates) < 200
+    assert np.isfinite(estimate.replicates).all()
+    assert np.isfinite(estimate.interval()).all()
+
+
 def test_moments_are_numpys():
     rows, weights = torch.randn(40, 3).double(), counts(40, 1)[0]
     for weight in (None, weights):

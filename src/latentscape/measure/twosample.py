@@ -111,13 +111,15 @@ def mmd2_estimate(gram: Float[Tensor, "N N"], n: int, *, replicates: int = REPLI
     """Return the statistic with its bootstrap: both samples are resampled, independently of each other.
 
     Where both laws agree, the spread of the replicates is larger than that of the statistic (by up to the root of 3):
-    the interval then errs on the wide side. The p-value of a permutation test is exact there.
+    the interval then errs on the wide side. The p-value of a permutation test is exact there. A resample that is one
+    point again and again has no pairs, and is left out: with three points one in nine is.
     """
     m = len(gram) - n
     ones = torch.ones(1, n + m, dtype=gram.dtype, device=gram.device)
     w, v = resampled_counts(n, m, replicates, seed, gram)
     value = mmd2_weighted(gram, ones[:, :n], ones[:, n:])
-    return Estimate(float(value), "", tuple(mmd2_weighted(gram, w, v).tolist()) if replicates else ())
+    again = mmd2_weighted(gram, w, v)
+    return Estimate(float(value), "", tuple(again[again.isfinite()].tolist()))
 
 
 def resampled_counts(n: int, m: int, replicates: int, seed: int, like: Tensor) -> tuple[Tensor, Tensor]:
