@@ -87,6 +87,23 @@ def test_draws_are_likely_where_they_were_drawn(kind):
     assert gap.mean() > 3 * gap.std() / 8
 
 
+@pytest.mark.parametrize("kind", LIKELIHOODS)
+def test_a_law_supports_what_it_draws(kind):
+    law, x = made(kind).law({}, 3), data(kind, 3)
+    assert law.support.check(x).tolist() == [True] * 3
+    assert law.support.is_discrete == (kind != "gaussian")
+    if kind != "gaussian":
+        assert law.support.check(x + 16).tolist() == [False] * 3
+
+
+def test_levels_are_supported_in_the_units_of_the_wave():
+    likelihood = {"kind": "logistic_mixture", "levels": 16, "low": -1.0, "high": 1.0, "components": 2}
+    law = made("logistic", likelihood=likelihood).law({}, 1)
+    level = torch.arange(24.0).remainder(16)[None, None]
+    assert bool(law.support.check(level / 7.5 - 1).all())
+    assert not bool(law.support.check(level).any())
+
+
 def test_units_move_a_real_wave_and_its_density():
     units = (torch.full((1, 1), 3.0), torch.full((1, 1), 0.5))
     plain, moved = made("gaussian"), made("gaussian", units=units)

@@ -120,8 +120,10 @@ class WaveLaw(Distribution):
 
     @property
     def support(self) -> Any:  # pyrefly: ignore
-        """Codes or real values."""
-        return constraints.independent(constraints.integer_interval(0, self.net.output.levels - 1), 2)
+        """That of one sample."""
+        likelihood = self.net.likelihood
+        raw = next(self.net.parameters()).new_zeros(1, likelihood.outputs)
+        return constraints.independent(likelihood(raw).support, 1)
 
     @property
     def mean(self) -> Tensor:
