@@ -117,6 +117,14 @@ def test_layers_are_logged_and_summed():
     assert float(log["rate"]) == pytest.approx(2 * float(log["rate_1"]))
 
 
+@pytest.mark.parametrize("objective", [Elbo(ElboConfig(warmup=10)), Reconstruction(ReconstructionConfig())])
+def test_what_is_logged_is_where_the_model_is(objective):
+    """The loop stacks the numbers of a step: on an accelerator one that stayed behind would end the training."""
+    m, x = model().to("meta"), X.to("meta")
+    loss = objective(m, m.terms(x), x, {}, 3)
+    assert {value.device for value in (loss.total, *loss.log.values())} == {x.device}
+
+
 def test_elbo_refuses_infinite_rates_by_name():
     for changes in ({"posterior": "deterministic"}, {"prior": UniformPriorConfig()}):
         m = model(**changes)

@@ -171,7 +171,7 @@ class Elbo(Objective):
         total = self.distortion * distortion
         for rate, layer, beta, free in zip(rates, terms.layers, betas, self.free_bits, strict=False):
             total = total + beta * (self._free(rate, layer, free) if free else rate)
-        return Loss(total, describe(distortion, rates) | {"beta": torch.tensor(betas[0])})
+        return Loss(total, describe(distortion, rates) | {"beta": distortion.new_full((), betas[0])})
 
     def _free(self, rate: Tensor, layer: Layer, free: float) -> Tensor:
         """Return a layer's rate with its free part lifted off the gradient, ``[]``."""
