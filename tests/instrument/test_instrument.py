@@ -139,6 +139,11 @@ def test_crossfade_keeps_equals_and_power():
     assert float(middle.square().mean()) == pytest.approx(1, abs=0.1)
 
 
+def test_a_crossfade_is_where_its_sounds_are():
+    a, b = torch.ones(2, 1, 8, device="meta")  # no accelerator is needed to see what is left on the processor
+    assert stream.crossfade(a, b).device == a.device
+
+
 def test_points_are_held_or_spread():
     z = torch.tensor([[0.0, 0.0], [1.0, 2.0], [3.0, 2.0]])
     torch.testing.assert_close(

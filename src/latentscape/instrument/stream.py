@@ -62,7 +62,7 @@ def crossfade(before: Tensor, after: Tensor) -> Tensor:
     for unrelated ones, whose phases a recovery has drawn differently.
     """
     n = before.shape[-1]
-    w = (torch.arange(n) + 0.5) / max(1, n)
+    w = (torch.arange(n, device=before.device) + 0.5) / max(1, n)
     power = (before.square().sum() * after.square().sum()).sqrt()
     rho = ((before * after).sum() / power.clamp_min(1e-30)).clamp(0, 1)
     return ((1 - w) * before + w * after) / ((1 - w) ** 2 + w**2 + 2 * rho * w * (1 - w)).sqrt()
