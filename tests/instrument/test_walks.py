@@ -1,5 +1,6 @@
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pytest
@@ -7,9 +8,10 @@ import torch
 from identity_model import Identity
 
 from latentscape.core.errors import ConfigError, UsageError
+from latentscape.dist.sphere import SpherePrior, on_sphere
 from latentscape.geometry.pace import timed_like
 from latentscape.geometry.paths import Circle, Lissajous, Retimed, Sequence, Sphere, Spline
-from latentscape.instrument import walks
+from latentscape.instrument import morphs, walks
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.map import latent_map
 from latentscape.instrument.perceived import PERCEIVED, decoder, perceived, spectral
@@ -316,9 +318,31 @@ def test_speeds_that_there_are():
         paced(here, path, "percieved")
 
 
-def test_morphs(monkeypatch):
-    from latentscape.instrument import morphs
+def test_great_circles_go_about_the_middle_of_the_corpus():
+    here = sounding()
+    here._chart = replace(here.chart, mean=here.chart.mean + 3)  # far from the origin
+    a, b = here.centre + torch.randn(2, here.dim)
+    path = here.walk("sphere", through=torch.stack([a, b]))
+    assert path == Sphere(a=a, b=b, centre=here.centre)
+    t = torch.linspace(0, 1, 9)
+    torch.testing.assert_close(morphs.morphed(here, a.expand(9, -1), b.expand(9, -1), "sphere"), path.evaluate(t))
+    given = here.walk("sphere", through=torch.stack([a, b]), centre=(0.0,) * here.dim)
+    assert given == Sphere(a=a, b=b, centre=torch.zeros(here.dim))
 
+
+def test_great_circles_stay_on_a_hypersphere():
+    """Codes of a corpus seldom have their mean in the middle of the sphere that they lie on."""
+    here = sounding()
+    here.model.prior = SpherePrior(here.dim)
+    here._chart = replace(here.chart, mean=torch.full((here.dim,), 0.5))
+    a, b = on_sphere(0.5 + torch.randn(2, 9, here.dim))
+    radius = torch.full((9,), math.sqrt(here.dim))
+    torch.testing.assert_close(morphs.morphed(here, a, b, "sphere").norm(dim=1), radius)
+    path = here.walk("sphere", through=torch.stack([a[0], b[0]]))
+    torch.testing.assert_close(path.evaluate(torch.linspace(0, 1, 9)).norm(dim=1), radius)
+
+
+def test_morphs(monkeypatch):
     here = sounding()
     a, b = (here.encode(tone(f)) for f in (440.0, 600.0))
     line = morphs.morphed(here, a, b, "line")

@@ -11,7 +11,7 @@ from torch import Tensor
 from latentscape.core.errors import UsageError, nearest
 from latentscape.geometry.paths import Line, Retimed, Sphere, slerp
 from latentscape.instrument.labels import Labels
-from latentscape.instrument.walks import leg, paced
+from latentscape.instrument.walks import leg, middle, paced
 
 if TYPE_CHECKING:
     from latentscape.instrument.instrument import Instrument
@@ -50,7 +50,7 @@ def morphed(
     With w from 0 to 1 (or held at ``weight``) and :math:`\gamma` the path between the means of A and B,
 
     * line: :math:`(1 - w) A + w B`
-    * sphere: along great circles about the middle of the corpus, point by point
+    * sphere: along great circles about :func:`latentscape.instrument.walks.middle`, point by point
     * geodesic: :math:`\gamma(w) + (1 - w) (A - \bar A) + w (B - \bar B)`: the means go along the geodesic while the
       movements about them are cross-faded; with a straight :math:`\gamma` this is the line
 
@@ -64,7 +64,7 @@ def morphed(
         second = torch.where(coordinates(instrument.model.latent_shapes, layers), second, first)
     if kind not in MORPHS:
         raise UsageError(f"morph '{kind}' is not known{nearest(kind, MORPHS)}")
-    low, high, centre = first.mean(0), second.mean(0), instrument.centre
+    low, high, centre = first.mean(0), second.mean(0), middle(instrument)
     if kind == "line":
         path = Line(a=low.tolist(), b=high.tolist())
     elif kind == "sphere":

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from latentscape.core.errors import UsageError, nearest
 from latentscape.core.random import numpy_stream
+from latentscape.dist.sphere import SpherePrior
 from latentscape.geometry.pace import retimed
 from latentscape.geometry.paths import Axis, Moved, PathRecord, Recorded, path_from_json
 from latentscape.geometry.paths import Sequence as PathSequence
@@ -51,8 +52,9 @@ def walk(
     * diagonal: all principal axes that hold 99 % of the corpus's variance (or ``axes``) together, from low to high,
       ``reach`` deviations (of Mahalanobis) to either side, as far as the others go
     * random_walk, drift: over all principal axes (or ``axes``), each at its own deviation times ``reach / 2``
-    * line, sphere, geodesic: from point to point; spline: smoothly through them; triangle: geodesics through three and
-      back. The points are mean codes of clips drawn by ``seed`` (default 0), or those given.
+    * line, sphere, geodesic: from point to point (sphere: about :func:`middle`); spline: smoothly through them;
+      triangle: geodesics through three and back. The points are mean codes of clips drawn by ``seed`` (default 0), or
+      those given.
 
     Args:
         instrument: with its latent map.
@@ -173,12 +175,19 @@ def _through(instrument: "Instrument", kind: str, points: Float[Tensor, "k d"], 
     return legs[0] if len(legs) == 1 else PathSequence(paths=tuple(legs))
 
 
+def middle(instrument: "Instrument") -> Float[Tensor, " d"]:
+    """Return what great circles go about: the mean code of the corpus, or the origin where codes lie on a sphere."""
+    prior = getattr(instrument.model, "prior", None)
+    return torch.zeros_like(instrument.centre) if isinstance(prior, SpherePrior) else instrument.centre
+
+
 def leg(
     instrument: "Instrument", kind: str, a: Float[Tensor, " d"], b: Float[Tensor, " d"], options: Mapping[str, Any] = {}
 ) -> PathRecord:
-    """Return the line, sphere or (any other kind) geodesic from one point to another."""
+    """Return the line, sphere (about :func:`middle`) or (any other kind) geodesic from one point to another."""
     if kind in ("line", "sphere"):
-        return path_from_json({"kind": kind, "a": a.tolist(), "b": b.tolist(), **options})
+        about = {"centre": middle(instrument).tolist()} if kind == "sphere" else {}
+        return path_from_json({"kind": kind, "a": a.tolist(), "b": b.tolist(), **about, **options})
     from latentscape.instrument.geodesics import geodesic
 
     return geodesic(instrument, a, b, **options)
