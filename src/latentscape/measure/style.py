@@ -11,7 +11,7 @@ samples of features (:func:`latentscape.measure.samples.frechet_of_moments`).
   enter its features: pauses are no style. What another part of the style reaches is a fair floor.
 * content similarity, -1 to 1: the mean of three correlations of y and c: of the *onsets* (rises of level, averaged over
   64 mel bands); of the *pitch* (its logarithm, in frames where both are voiced; left out where those are fewer than
-  0.9 s or a quarter of what is voiced of the content); of the *bands* (levels of 20 mel bands, each less its mean over
+  0.5 s or a quarter of what is voiced of the content); of the *bands* (levels of 20 mel bands, each less its mean over
   time, so that a lasting filter changes nothing)
 * flatness (dB, at most 0): noisiness of :mod:`latentscape.measure.spectral`, median over frames that sound; noise that
   a style has not is seen as a flatness far above the style's
