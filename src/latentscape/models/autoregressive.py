@@ -2,7 +2,7 @@ r"""The autoregressive model of a wave: p(x | c) as a product over samples, made
 
 Letters: b rows, n samples, x_t codes or values ``[b, 1, n]``, e what is told, y what is heard.
 
-.. math:: \log p(x \mid e, y) = \sum_{t=1}^{n} m_t \log p(x_t \mid x_1 \dots x_{t-1}, e, y_1 \dots y_t)
+.. math:: \log p(x \mid e, y) = \sum_{t=1}^{n} m_t \log p(x_t \mid x_1 \dots x_{t-1}, e, y)
 
 The law of a sample is a likelihood of the dist room: categorical (mu-law codes), a mixture of discretised logistics, or
 a normal law with a scale of its own. m is 1 but where ``present`` in the context is 0: what was padded is no sound, and
