@@ -4,6 +4,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from latentscape.core.errors import DataError, StorageError
+from latentscape.core.storage import load_object, load_tensors, save_json, save_tensors
 from latentscape.instrument.map import LatentMap, latent_map
 
 
@@ -49,6 +50,22 @@ def test_saved_and_loaded(codes, tmp_path):
         assert torch.equal(getattr(again, name), getattr(chart, name))
 
 
+def about(**changes):
+    def damage(run):
+        path = run / "map.json"
+        save_json(path, load_object(path) | changes)
+
+    return damage
+
+
+def tensor(name, value):
+    def damage(run):
+        path = run / "map.safetensors"
+        save_tensors(path, load_tensors(path) | {name: value})
+
+    return damage
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -58,7 +75,15 @@ def test_saved_and_loaded(codes, tmp_path):
         (lambda run: (run / "map.json").write_text('{"format": 2}'), "format 2, expected 1"),
         (lambda run: (run / "map.json").write_text('{"format": 1, "names": ["a"]}'), "lists 1 clips"),
         (lambda run: (run / "map.safetensors").write_bytes(b"nonsense"), "damaged"),
-        (lambda run: (run / "map.safetensors").write_bytes(b"\2\0\0\0\0\0\0\0{}"), "'axes' is missing"),
+        (lambda run: (run / "map.safetensors").write_bytes(b"\2\0\0\0\0\0\0\0{}"), "'mean' is missing"),
+        (about(names=5), "got 5, expected a list"),
+        (about(labels=["a"]), "expected labels and descriptors by name"),
+        (about(labels={"family": 3}), "got 3, expected a list"),
+        (about(descriptors={"pitch": ["high"] * 6}), "expected numbers"),
+        (tensor("deviation", torch.ones(4)), r"'deviation' is \[4\], expected \[d\]"),
+        (tensor("spread", torch.ones(())), r"'spread' is \[\], expected \[k\]"),
+        (tensor("mean", torch.full((5,), torch.nan)), "'mean' holds something else than finite real numbers"),
+        (tensor("clips", torch.ones(6, 5, dtype=torch.int64)), "'clips' holds something else"),
     ],
 )
 def test_what_is_wrong_with_a_stored_map_is_said(codes, tmp_path, damage, message):

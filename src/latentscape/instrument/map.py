@@ -124,20 +124,25 @@ class LatentMap:
             raise StorageError(
                 f"{path} has format {version!r}, expected {FORMAT}; a newer latentscape may have written it"
             )
-        if missing := sorted(set(_TENSORS) - set(tensors)):
-            raise StorageError(f"{run / 'map.safetensors'} is damaged: '{missing[0]}' is missing")
+        _require_shapes(tensors, run / "map.safetensors")
         names, labels, test = about.get("names", []), about.get("labels", {}), about.get("test", [])
         descriptors = about.get("descriptors", {})
         clips = tensors["clips"]
+        if not (isinstance(labels, dict) and isinstance(descriptors, dict)):
+            raise StorageError(f"{path} is damaged: expected labels and descriptors by name")
         for column in (names, test, *labels.values(), *descriptors.values()):
+            if not isinstance(column, list):
+                raise StorageError(f"{path} is damaged: got {column!r:.40}, expected a list with a value for each clip")
             if len(column) not in (0, len(clips)):
                 raise StorageError(f"{path} lists {len(column)} clips, but map.safetensors {len(clips)}")
+        if any(not (value is None or isinstance(value, int | float)) for one in descriptors.values() for value in one):
+            raise StorageError(f"{path} is damaged: expected numbers, or null, in its descriptors")
         places = tensors.get(_PLACES)
         if places is not None and places.shape != (len(clips), 2):
             raise StorageError(f"{run / 'map.safetensors'} has {list(places.shape)} places for {len(clips)} clips")
         return cls(
             **{name: tensors[name] for name in _TENSORS},
-            names=tuple(names),
+            names=tuple(map(str, names)),
             labels={name: tuple(values) for name, values in labels.items()},
             test=tuple(bool(value) for value in test),
             descriptors={
@@ -148,8 +153,23 @@ class LatentMap:
         )
 
 
-_TENSORS = ("mean", "deviation", "low", "high", "axes", "spread", "clips")
+_TENSORS = {"mean": "d", "deviation": "d", "low": "d", "high": "d", "axes": "kd", "spread": "k", "clips": "nd"}
+"""Names and shapes of what is stored, in the letters of the module."""
 _PLACES = "places"
+
+
+def _require_shapes(tensors: Mapping[str, Tensor], path: File) -> None:
+    """Refuse tensors that are no map: a run may come from a stranger."""
+    sizes: dict[str, int] = {}
+    for name, letters in _TENSORS.items():
+        if name not in tensors:
+            raise StorageError(f"{path} is damaged: '{name}' is missing")
+        one = tensors[name]
+        expected = [sizes.setdefault(letter, size) for letter, size in zip(letters, one.shape, strict=False)]
+        if one.ndim != len(letters) or list(one.shape) != expected:
+            raise StorageError(f"{path} is damaged: '{name}' is {list(one.shape)}, expected [{', '.join(letters)}]")
+        if not one.is_floating_point() or not bool(one.isfinite().all()):
+            raise StorageError(f"{path} is damaged: '{name}' holds something else than finite real numbers")
 
 
 def latent_map(
