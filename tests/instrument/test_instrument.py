@@ -181,6 +181,8 @@ def test_samples_are_a_function_of_the_seed_and_fade():
     assert player.sample(1, 0.5, temperature=0.0).abs().max() < 1e-6
     with pytest.raises(UsageError, match="0 samples"):
         player.sample(0)
+    with pytest.raises(UsageError, match="got 1 temperatures, the model has 2"):
+        instrument(layers=2).sample(1, 0.5, temperature=(1.0,), vary=2)
 
 
 def test_morph_begins_as_one_and_ends_as_the_other():
@@ -254,6 +256,7 @@ def test_what_needs_the_whole_sound_is_not_played_live():
         (lambda p: p.render(torch.zeros(1, 129), 0.0), UsageError, "0.0 seconds"),
         (lambda p: p.render(torch.zeros(1, 129), math.inf), UsageError, "inf seconds"),
         (lambda p: p.blocks(torch.zeros(1, 129), 1.0, 0), UsageError, "block of 0"),
+        (lambda p: p.sample(1, 0.1, temperature=(1.0, 0.5), vary=1), UsageError, "got 2 temperatures, the model has 1"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, error, message):

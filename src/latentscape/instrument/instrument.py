@@ -471,8 +471,8 @@ class Instrument:
         layers = len(self.model.latent_shapes)
         if not 1 <= vary <= layers:
             raise UsageError(f"layer {vary} does not exist, expected 1 (top) to {layers}")
-        own = temperature if isinstance(temperature, int | float) else temperature[vary - 1]
-        return tuple(float(own) if layer == vary else 0.0 for layer in range(1, layers + 1))
+        every = [temperature] * layers if isinstance(temperature, int | float) else temperature
+        return tuple(float(own) if layer == vary else 0.0 for layer, own in enumerate(every, 1))
 
     def _draw(self, n: int, labels: Labels | None, seed: int, temperature: float | Sequence[float]) -> Tensor:
         if n < 1:
