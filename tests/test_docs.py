@@ -43,6 +43,14 @@ def test_every_command_has_a_verb_and_its_options():
                 assert option in known, (name, verb, option)
 
 
+def test_brackets_are_quoted():
+    """The shell of macOS, zsh, takes bare ones for a pattern of file names, and finds none."""
+    recipes = {path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("src/latentscape/recipes/*.yaml")}
+    for name, text in (TEXTS | recipes).items():
+        bare = re.findall(r"--set\s+[a-z_.]+=[\[{]\S*", text)
+        assert not bare, (name, bare)
+
+
 def test_every_recipe_that_is_named_is_there():
     for name, text in TEXTS.items():
         for recipe in re.findall(r"(?:--recipe|latentscape recipes) ([a-z][a-z-]+)(?![\w.-])", text):
