@@ -164,6 +164,20 @@ def test_unreadable_permissions(folder, monkeypatch):
     assert corpus.left_out[0].kind == "unreadable"
 
 
+def test_a_folder_that_may_not_be_looked_into_is_named(folder, monkeypatch):
+    root = folder(["a.wav", "inner/b.wav"])
+    scan = os.scandir
+
+    def guarded(path):
+        if os.path.basename(path) == "inner":  # a mode of 000 keeps root out of nothing
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(DataError, match=r"inner can't be read: Permission denied"):
+        open_source(str(root))
+
+
 def test_metadata_gives_labels_and_its_faults_a_line_each(folder):
     root = folder(["a.wav", "b.wav", "sub/c.wav", "d.wav"])
     (root / "metadata.csv").write_text(

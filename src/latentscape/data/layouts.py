@@ -37,7 +37,7 @@ def list_folder(name: str, root: Path, group: tuple[str, ...]) -> Listing:
         there = folders_under(root)
         files = sorted((base / file).as_posix() for base, inside in there for file in inside if _is_sound(file))
     except OSError as error:
-        raise DataError(f"{name} can't be read: {error.strerror or error}") from error
+        raise DataError(f"{error.filename or name} can't be read: {error.strerror or error}") from error
     for layout in LAYOUTS:
         read = layout(root, files)
         if read is not None:

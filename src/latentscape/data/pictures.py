@@ -39,7 +39,7 @@ def list_pictures(root: Path) -> list[str]:
                 return []
             found += [(base / file).as_posix() for file in shown if Path(file).suffix.lower() in SUFFIXES]
     except OSError as error:
-        raise DataError(f"{root} can't be read: {error.strerror or error}") from error
+        raise DataError(f"{error.filename or root} can't be read: {error.strerror or error}") from error
     return sorted(found)
 
 
