@@ -25,6 +25,9 @@ def test_the_doctor_writes_a_command_that_a_shell_understands(folder, tmp_path, 
     assert shell("doctor", "--", odd.name) == 0
     words = shlex.split(capsys.readouterr().out.splitlines()[-1])
     assert words[1:] == ["latentscape", "train", "./-it's", "--run", "runs/mine"]
+    ways = ("--rate", "16000", "--labels", "{instrument} {note}", "--channels", "each")
+    assert shell("doctor", *ways, "--", odd.name) == 0
+    assert shlex.split(capsys.readouterr().out.splitlines()[-1])[6:] == list(ways)
 
 
 def test_info_and_evaluate_give_figures(run, capsys):

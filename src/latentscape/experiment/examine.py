@@ -5,7 +5,7 @@ from shlex import quote
 from typing import Any
 
 from latentscape.core.errors import UsageError
-from latentscape.data.corpus import SoundCorpus
+from latentscape.data.corpus import SoundCorpus, SourceOptions
 from latentscape.data.examine import Examination
 from latentscape.data.examine import examine as look_into
 from latentscape.data.sources import open_source
@@ -23,18 +23,20 @@ class Report:
         examination: what was found.
         recipe: name of the recipe.
         words: which words of it have a vector.
+        options: how the source was read, as the shell takes it; training has to read it alike.
     """
 
     examination: Examination
     recipe: str
     words: tuple[str, ...] = ()
+    options: str = ""
 
     def lines(self) -> list[str]:
         """Return the report, a line each."""
         title = load_recipe(self.recipe).title
         source = self.examination.source
         quoted = quote(f"./{source}" if source.startswith("-") else source)
-        command = f"latentscape train {quoted} --run runs/mine"
+        command = f"latentscape train {quoted} --run runs/mine{self.options}"
         advice = [f"recipe: {self.recipe}, {title}", f"before a long run: {command} --check", f"next: {command}"]
         return [*self.examination.lines(), *self.words, *advice]
 
@@ -61,7 +63,10 @@ def examine(
         if not isinstance(corpus, SoundCorpus):
             raise UsageError(f"--words is about words that sounds are told of, and {source} holds images")
         told = tuple(vectors_of(corpus.clips.columns, WordsConfig(file=words)).lines())
-    return Report(found, suggest(found.kind, source), told)
+    given = {"rate": options.sample_rate, "labels": options.pattern}
+    given |= {"channels": options.channels} if options.channels != SourceOptions().channels else {}
+    asked = "".join(f" --{name} {quote(str(value))}" for name, value in given.items() if value is not None)
+    return Report(found, suggest(found.kind, source), told, asked)
 
 
 def suggest(kind: str, source: str) -> str:
