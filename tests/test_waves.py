@@ -83,6 +83,8 @@ def test_what_can_not_be_done_is_refused(run):
         waves.sample(2, labels=[{}])
     with pytest.raises(UsageError, match="has 800 samples"):
         waves.sample(1, 0.1, prime=torch.zeros(1, 800))
+    with pytest.raises(UsageError, match="--samples is of models with latents"):
+        evaluate(folder, samples=5, device="cpu")
     with pytest.raises(UsageError, match="0 sounds"):
         waves.sample(0)
 

@@ -69,6 +69,8 @@ from latentscape.core.errors import nearest
         (["info", "{run}/run.json"], 1, "is not a run folder: it is a file"),
         (["evaluate", "{run}", "--part", "tset"], 2, "tset"),
         (["evaluate", "{run}", "--paths", "--samples", "5"], 2, "leave SOURCE and options out"),
+        (["evaluate", "{run}", "--paths", "--latent-use"], 2, "leave SOURCE and options out"),
+        (["evaluate", "{run}", "--path", "way.json", "--path", "other/way.json"], 2, "--path got two files named 'way'"),
         (["evaluate", "{run}", "--pairs", "5"], 2, "go with --paths"),
         (["evaluate", "{run}", "--items", "5"], 2, "--items goes with --samples"),
         (["evaluate", "{run}", "--path", "nowhere.json"], 1, "nowhere.json"),

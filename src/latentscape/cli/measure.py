@@ -58,7 +58,7 @@ def evaluate(
     if items is not None and not samples:
         raise UsageError("--items goes with --samples")
     if paths or path:
-        if source is not None or samples or part != "test":
+        if source is not None or samples or part != "test" or latent_use or without is not None:
             raise UsageError("--paths and --path measure a run on its own test sounds: leave SOURCE and options out")
         _evaluate_paths(run, pairs, path or (), paths, device, label, as_json)
         return

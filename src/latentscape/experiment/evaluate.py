@@ -78,6 +78,8 @@ def evaluate(
     if is_listener(run):
         return _evaluate_tagger(run, source, chosen_part, samples, device)
     waves = load_waves(run, device)
+    if waves is not None and samples:
+        raise UsageError(f"--samples is of models with latents, and {run} has none: its likelihood is exact")
     instrument = None if waves is not None else Instrument.load(run, device)
     prepared = open_run(run, units=False)
     heard, left_out = prepared.examples, []
@@ -148,9 +150,12 @@ def evaluate_paths(
         say: gets a line when something begins.
 
     Raises:
-        UsageError: the run makes images.
+        UsageError: the run makes images, or two files have one name.
         LatentscapeError: the run or a file is damaged, or the corpus can't be read.
     """
+    names = [file.stem for file in files]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"--path got two files named '{twice}', which is what their rows are called; rename one")
     saved = {file.stem: load_path(file) for file in files}
     instrument = Instrument.load(run, device)
     if instrument.representation is None:
