@@ -1,6 +1,7 @@
 """The benchmark of restyling on sounds of a second."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,17 @@ def test_a_cell_of_other_settings_is_refused(made):
     with pytest.raises(UsageError, match="other settings"):
         run_restyling(asked, lambda line: None)
     place.write_text(whole)
+
+
+def test_a_folder_of_something_else_is_left_alone(made, tmp_path):
+    for file, words in (("thesis.txt", "is not a benchmark"), ("grid.json", "is not a benchmark")):
+        (tmp_path / file).write_text("{}")
+        with pytest.raises(UsageError, match=words):
+            run_restyling(replace(made[0], out=tmp_path), lambda line: None)
+    (tmp_path / "cells").mkdir()
+    with pytest.raises(UsageError, match="of another suite"):
+        run_restyling(replace(made[0], out=tmp_path), lambda line: None)
+    assert {one.name for one in tmp_path.iterdir()} == {"thesis.txt", "grid.json", "cells"}
 
 
 def test_judges_of_pairs_chains_and_textures(made):

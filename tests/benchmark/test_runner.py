@@ -146,6 +146,10 @@ def test_a_folder_that_is_something_else_is_left_alone(tmp_path):
     with pytest.raises(UsageError, match="is a file"):
         run_grid(load_grid(TINY), tmp_path / "mine.txt", in_turn, print)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    (tmp_path / "grid.json").write_text('{"suite": "notes"}')
+    with pytest.raises(UsageError, match="of another suite"):
+        run_grid(load_grid(TINY), tmp_path, in_turn, print)
+    assert (tmp_path / "grid.json").read_text() == '{"suite": "notes"}'
 
 
 def test_two_runners_do_not_share_a_folder(tmp_path):

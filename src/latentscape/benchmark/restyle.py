@@ -29,6 +29,7 @@ from jaxtyping import Float
 
 from latentscape.benchmark.restyle_controls import kept_curves
 from latentscape.benchmark.restyle_pairs import CONTROLS, GROUPS, PAIRS, Pair, Sounds, Wave, file_of, sounds_of
+from latentscape.benchmark.results import at_work
 from latentscape.core.errors import LatentscapeError, UsageError, nearest
 from latentscape.core.random import numpy_stream
 from latentscape.core.storage import load_object, save_json
@@ -46,6 +47,7 @@ from latentscape.measure.style import (
 from latentscape.signal import audio
 from latentscape.workshop.restyle import Restyling, restyled
 
+CELLS = "cells"
 SEEDS = (0, 1)
 """Of methods that draw something."""
 
@@ -128,8 +130,17 @@ def run_restyling(asked: Asked, say: Say) -> Tally:
     """Make the cells that are not there.
 
     Raises:
-        UsageError: a cell is there that was made with other settings.
+        UsageError: a cell is there that was made with other settings, the folder holds something else, or another
+            process works there.
     """
+    with at_work(asked.out, CELLS):
+        if (asked.out / "grid.json").exists():
+            raise UsageError(f"{asked.out} holds a benchmark of another suite; choose another folder")
+        (asked.out / CELLS).mkdir(exist_ok=True)  # it says whose folder this is before any cell is there
+        return _run(asked, say)
+
+
+def _run(asked: Asked, say: Say) -> Tally:
     began, tally = time.monotonic(), {"done": [], "failed": [], "kept": []}
     for pair in asked.pairs:
         sounds = None
@@ -171,7 +182,7 @@ def summary(row: Mapping[str, Any]) -> str:
 
 def place_of(out: Path, pair: Pair, method: str, seed: int = 0) -> Path:
     """Return the record of a cell."""
-    return out / "cells" / f"{pair.name}--{method.replace(' ', '-')}{f'--s{seed}' if seed else ''}.json"
+    return out / CELLS / f"{pair.name}--{method.replace(' ', '-')}{f'--s{seed}' if seed else ''}.json"
 
 
 def _settings(asked: Asked, pair: Pair, method: str, seed: int) -> dict[str, Any]:

@@ -24,15 +24,19 @@ _PLAN = ("name", "source", "family", "axis", "value", "seed")
 
 
 @contextmanager
-def at_work(out: Path) -> Iterator[None]:
+def at_work(out: Path, sign: str = "grid.json") -> Iterator[None]:
     """Keep others out of a benchmark's folder, which holds a benchmark or nothing.
+
+    Args:
+        out: the folder.
+        sign: what lies in it where it holds one.
 
     Raises:
         UsageError: it holds something else, or another process works there.
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file, expected a folder")
-    if out.exists() and not (out / "grid.json").exists() and any(one.name != LOCK for one in out.iterdir()):
+    if out.exists() and not (out / sign).exists() and any(one.name != LOCK for one in out.iterdir()):
         raise UsageError(f"{out} exists and is not a benchmark; choose another folder")
     try:
         with locked(out / LOCK, f"another benchmark is running in {out}; wait for it, or choose another folder"):

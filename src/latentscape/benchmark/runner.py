@@ -145,6 +145,9 @@ def clock(seconds: float) -> str:
 
 def _agree(grid: Grid, place: Place, overwrite: bool) -> None:
     """Refuse, or remove, cells in the folder that were made with other settings than the grid's."""
+    plan = place.out / "grid.json"
+    if plan.exists() and load_object(plan).get("suite") != grid.config.suite:
+        raise UsageError(f"{place.out} holds a benchmark of another suite; choose another folder")
     for cell in grid.cells:
         path = place.request(cell)
         if not path.exists() or not place.folder(cell).exists():
