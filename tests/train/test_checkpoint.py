@@ -1,6 +1,7 @@
 """Checkpoints and the journal: whole or not at all."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -91,6 +92,16 @@ def test_what_is_not_finite_is_null(tmp_path):
     journal.add(1, "valid", {"loss": float("nan"), "rate": float("inf"), "x": 1})
     journal.flush()
     assert read_rows(journal.path)[0] == {"step": 1, "part": "valid", "loss": None, "rate": None, "x": 1.0}
+
+
+def test_a_full_disk_is_named(tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    journal = Journal(tmp_path / "metrics.jsonl")
+    journal.path.unlink()
+    journal.path.symlink_to("/dev/full")
+    with pytest.raises(StorageError, match=r"metrics\.jsonl: No space left on device; --resume goes on"):
+        journal.add(1, "train", {"loss": 1.0})
 
 
 def test_without_a_path_nothing_is_written(tmp_path):

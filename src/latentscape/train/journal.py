@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from latentscape.core.errors import StorageError
 from latentscape.core.storage import save_text
 
 Row = dict[str, Any]
@@ -33,13 +34,23 @@ class Journal:
         save_text(path, "".join(json.dumps(row) + "\n" for row in self.rows))
 
     def add(self, step: int, part: str, values: Mapping[str, float]) -> Row:
-        """Append a row and return it."""
+        """Append a row and return it.
+
+        Raises:
+            StorageError: it could not be written; a disk that is full names no file itself.
+        """
         row: Row = {"step": step, "part": part}
         row |= {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
         self.rows.append(row)
         if self.path is not None:
-            with open(self.path, "a", encoding="utf-8", newline="\n") as file:
-                file.write(json.dumps(row) + "\n")
+            try:
+                with open(self.path, "a", encoding="utf-8", newline="\n") as file:
+                    file.write(json.dumps(row) + "\n")
+            except OSError as error:
+                why = error.strerror or error
+                raise StorageError(
+                    f"could not write {self.path}: {why}; --resume goes on from what is saved"
+                ) from error
         return row
 
     def flush(self) -> None:
