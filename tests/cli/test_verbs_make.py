@@ -189,6 +189,16 @@ def test_one_output_may_be_a_file_and_several_may_not(run, folder, tmp_path, cap
     assert shell("reconstruct", run, folder / "bright" / "00.wav", "--out", tmp_path / "again.wav") == 0
     assert shell("encode", run, folder / "bright" / "00.wav", "--out", tmp_path / "z.npy") == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again.wav", "one.flac", "z.json", "z.npy"]
+    assert shell("encode", run, folder / "bright" / "01.wav", "--out", tmp_path / "z.npy", "--overwrite") == 0
+
+
+def test_what_is_written_beside_a_sound_replaces_nothing_unasked(run, folder, tmp_path, capsys):
+    given, mine = folder / "bright" / "00.wav", tmp_path / "mine.json"
+    mine.write_text("mine")
+    for verb, out, more in (("encode", "mine.npy", ()), ("refine", "mine.wav", ("--steps", 1))):
+        assert shell(verb, run, given, "--out", tmp_path / out, *more) == 2
+        assert "mine.json exists; add --overwrite" in capsys.readouterr().err
+        assert (mine.read_text(), [*tmp_path.iterdir()]) == ("mine", [mine])
 
 
 def test_codes_that_were_cut_have_their_own_length(run, folder, tmp_path):

@@ -15,7 +15,7 @@ from latentscape.instrument.loading import load_waves
 from latentscape.instrument.waves import Waves
 from latentscape.instrument.windows import count_windows
 from latentscape.signal.representation import Representation
-from latentscape.workshop.making import SUFFIX, Making, clips_of, sounding, sounds_of, targets_of, write
+from latentscape.workshop.making import SUFFIX, Making, clips_of, free, sounding, sounds_of, targets_of, write
 
 WEIGHTS = "weights.safetensors"
 ROWS = 8
@@ -66,7 +66,8 @@ def encode(run: Path, source: str, out: Path, making: Making = Making()) -> list
     clips = list(clips_of(corpus))
     names = [name for name, _ in clips]
     targets = targets_of(out, names, ".npy", making)
-    targets_of(out, names, ".json", making)
+    for target in targets:
+        free(target.with_suffix(".json"), making)
     weights = digest_of(run / WEIGHTS)
     lines = []
     for target, (_, wave) in zip(targets, clips, strict=True):

@@ -18,6 +18,7 @@ from latentscape.workshop.making import (
     Making,
     clips_of,
     file_of,
+    free,
     own_sounds,
     sound_of,
     sounding,
@@ -42,6 +43,7 @@ def refine(
     """
     folder = not out.suffix
     target = targets_of(out, ["refined"], SUFFIX, making)[0] if folder else file_of(out, making)
+    record = free(target.with_suffix(".json"), making)
     instrument, sound = sounding(run, making)
     names = targets_of(out, [f"pass{step:03d}" for step in range(1, steps + 1)], SUFFIX, making) if folder else []
 
@@ -58,7 +60,7 @@ def refine(
     if held is not None:
         counts = ", ".join(f"{name} {sum(one[name] for one in held)}" for name in HEARD)
         lines.append(f"passes in the corpus's 5 to 95 % range, of {steps}: {counts}")
-    save_json(target.with_suffix(".json"), found.to_json() | {"usual": usually and asdict(usually), "usual_held": held})
+    save_json(record, found.to_json() | {"usual": usually and asdict(usually), "usual_held": held})
     return lines
 
 
