@@ -263,7 +263,8 @@ def test_refine_writes_the_passes_and_what_was_measured(run, folder, tmp_path, c
     assert len(measured["passes"]) == 2
     assert len(measured["usual_held"]) == 2
     assert "passes in the corpus's 5 to 95 % range, of 2" in capsys.readouterr().out
-    passes = tmp_path / "passes"
+    passes = tmp_path / "takes.v2"
+    passes.mkdir()
     assert shell("refine", run, given, "--out", passes, "--steps", 2, "--temperature", 0.5, "--seed", 3) == 0
     assert {p.name for p in passes.iterdir()} == {"pass001.wav", "pass002.wav", "refined.wav", "refined.json"}
     assert shell("refine", run, given, "--out", out, "--steps", 2) == 2

@@ -41,7 +41,7 @@ def refine(
 
     What was measured of every pass lies beside, as JSON.
     """
-    folder = not out.suffix
+    folder = out.is_dir() or not out.suffix
     target = targets_of(out, ["refined"], SUFFIX, making)[0] if folder else file_of(out, making)
     record = free(target.with_suffix(".json"), making)
     instrument, sound = sounding(run, making)
