@@ -82,6 +82,17 @@ def test_sines_are_learnt_or_they_are_not():
     assert text.endswith("it learns nothing")
 
 
+def test_sines_of_codes_are_checked_by_the_likeliest():
+    """A law of codes has no mean."""
+    sets = [
+        *TINY,
+        "representation={kind: mulaw, sample_rate: 2000}",
+        "model.likelihood={kind: categorical, levels: 256}",
+    ]
+    text, _ = check_sines(resolve("raw-one-layer-small", [*sets, "objective.warmup=2"]), 12)
+    assert "of the variance" in text
+
+
 def test_the_shell_checks_and_trains_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("latentscape.experiment.check.STEPS", 12)
     run = tmp_path / "run"

@@ -28,6 +28,7 @@ from latentscape.data.examples import Examples
 from latentscape.data.sounds import SoundExamples
 from latentscape.data.sources import open_source
 from latentscape.data.split import split_corpus
+from latentscape.dist.conditional import point
 from latentscape.experiment.config import RunConfig, SourceOptions
 from latentscape.experiment.run import Prepared, Request, Say, join, prepare
 from latentscape.measure.waves import unigram, wave_likelihood
@@ -293,7 +294,7 @@ def check_sines(config: RunConfig, steps: int = 3 * STEPS) -> tuple[str, bool]:
     with evaluating(model):
         mean = torch.cat([x.float() for x, _ in held]).mean(0)
         for x, context in held:
-            back = model.decode(model.encode(x, context), context).mean
+            back = point(model.decode(model.encode(x, context), context))
             error += float((x - back).square().sum())
             power += float((x - mean).square().sum())
     share = 1 - error / max(power, 1e-12)

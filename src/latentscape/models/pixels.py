@@ -73,7 +73,7 @@ class PixelLaw(Distribution):
     @property
     def support(self) -> Any:  # pyrefly: ignore
         """That of one pixel."""
-        return self.net.law(torch.zeros(1, self.net.outputs)).support
+        return self.net.law(next(self.net.parameters()).new_zeros(1, self.net.outputs)).support
 
     @property
     def mean(self) -> Tensor:
