@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from latentscape.core.errors import StorageError, UsageError
-from latentscape.core.storage import save_json, save_tensors
+from latentscape.core.storage import load_tensors, save_json, save_tensors
 from latentscape.instrument.axes import name_axes
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import pick_device
@@ -100,6 +100,14 @@ def edit(name, **changes):
     return apply
 
 
+def weights(change):
+    def apply(run):
+        path = run / "weights.safetensors"
+        save_tensors(path, {name: change(tensor) for name, tensor in load_tensors(path).items()})
+
+    return apply
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -127,6 +135,9 @@ def edit(name, **changes):
             r"is \(.*expected \(",
         ),
         (lambda run: latent_map(torch.zeros(3, 5)).save(run), "has 5 dimensions"),
+        (weights(lambda tensor: tensor * torch.nan), "is damaged: '.*' holds NaN or infinity"),
+        (weights(lambda tensor: tensor.to(torch.complex64)), "is torch.complex64, expected torch.float32"),
+        (weights(lambda tensor: tensor.long()), "is torch.int64, expected torch.float32"),
     ],
 )
 def test_what_is_wrong_with_a_run_is_said_in_one_line(run, damage, message):

@@ -168,7 +168,8 @@ def load_weights(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], p
     """Copy tensors into a module, all or nothing.
 
     Raises:
-        StorageError: a tensor is missing, unknown or of another shape; the first one is named with both shapes.
+        StorageError: a tensor is missing, unknown, or of another shape or kind of number; the first one is named with
+            what it is and should be.
     """
     expected = module.state_dict()
     for name, tensor in expected.items():
@@ -177,6 +178,9 @@ def load_weights(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], p
         if tensors[name].shape != tensor.shape:
             arrived = tuple(tensors[name].shape)
             raise StorageError(f"{path} does not fit the model: '{name}' is {arrived}, expected {tuple(tensor.shape)}")
+        if tensors[name].is_floating_point() != tensor.is_floating_point():  # it would be rounded, or lose a part
+            arrived = tensors[name].dtype
+            raise StorageError(f"{path} does not fit the model: '{name}' is {arrived}, expected {tensor.dtype}")
     unknown = sorted(set(tensors) - set(expected))
     if unknown:
         raise StorageError(f"{path} does not fit the model: it holds '{unknown[0]}', which the model lacks")

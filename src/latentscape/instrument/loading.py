@@ -171,7 +171,10 @@ def _open(run: File, device: str) -> _Opened:
     except LatentscapeError as error:
         raise StorageError(f"{path} does not describe a model of this run: {error}") from error
     weights = run / "weights.safetensors"
-    load_weights(model, load_tensors(weights), weights)
+    tensors = load_tensors(weights)
+    load_weights(model, tensors, weights)
+    if broken := next((name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())), None):
+        raise StorageError(f"{weights} is damaged: '{broken}' holds NaN or infinity")
     model = model.to(pick_device(device)).eval()
     return _Opened(model, representation, space.window, vocabulary, config, space)
 
