@@ -218,6 +218,16 @@ def test_json_of_another_shape_is_a_damaged_file(run, folder, tmp_path, capsys, 
     assert "copy" in error
 
 
+@pytest.mark.parametrize(("verb", "fact"), [("info", "seconds"), ("evaluate", "source")])
+def test_a_fact_of_another_kind_is_a_damaged_file(run, tmp_path, capsys, verb, fact):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    facts = json.loads((copy / "run.json").read_text())
+    (copy / "run.json").write_text(json.dumps(facts | {fact: ["soon"]}))
+    assert shell(verb, copy) == 1
+    assert f"run.json is damaged: got {fact} ['soon']" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("codes", "message"),
     [

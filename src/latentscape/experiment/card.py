@@ -96,6 +96,10 @@ def card(run: Path) -> Card:
     facts = facts_of(run, ("recipe", "source", "seed", "started"))
     if "outcome" in facts:
         load_object(run / "run.json", ("steps", "seconds", "device", "threads", "precision"))
+        if not isinstance(facts["seconds"], int | float):
+            raise StorageError(
+                f"{run / 'run.json'} is damaged: got seconds {facts['seconds']!r:.40}, expected a number"
+            )
     config = read_config(run).model_dump(mode="json")
     path = run / "verdict.json"
     verdict = load_object(path, ("lines", "figures")) if path.exists() else {}

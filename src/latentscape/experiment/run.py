@@ -199,6 +199,8 @@ def open_run(run: Path, config: RunConfig | None = None, *, units: bool = True) 
     """
     config = config or read_config(run)
     facts = load_object(run / "run.json", ("source", "digest"))
+    if not isinstance(facts["source"], str):
+        raise StorageError(f"{run / 'run.json'} is damaged: got source {facts['source']!r:.40}, expected its name")
     corpus = open_source(facts["source"], config.source)
     if digest_of(config, corpus) != facts["digest"]:
         raise StorageError(f"{facts['source']} has changed since {run} was made; train a new run on what is there now")
