@@ -20,6 +20,8 @@ from latentscape.core.errors import nearest
     [
         (["doctor", "{tmp}/absent"], 2, "absent"),
         (["doctor", "{tmp}"], 1, "no sound"),
+        (["doctor", "tones", "--rate", "1000000000000"], 2, "sample_rate: got 1000000000000, expected less than or equal to"),
+        (["train", "tones", "--run", "{tmp}/r", "--set", "source.sample_rate=0"], 2, "source.sample_rate: got 0, expected greater"),
         (["recipes", "frmes"], 2, "did you mean 'frames'"),
         (["train", "tones", "--run", "{tmp}/r", "--recipe", "fames"], 2, "did you mean 'frames'"),
         (["train", "tones", "--run", "{tmp}/r", "--set", "model.latnet=3"], 2, "'model.latnet'; did you mean 'latent'"),

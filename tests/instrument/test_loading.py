@@ -120,6 +120,10 @@ def weights(change):
         (edit("config.json", model={"kind": "autoencoder", "condition": ["colour"]}), "does not describe a model"),
         (edit("config.json", representation=None), "needs 'event_shape'"),
         (edit("config.json", representation={"kind": "log_stft"}), "sample_rate"),
+        (
+            edit("config.json", representation={"kind": "log_stft", "sample_rate": 10**12}),
+            "less than or equal to 10000000",
+        ),
         (edit("labels.json", family="bell"), "expected labels with lists"),
         (lambda run: (run / "weights.safetensors").unlink(), "weights.safetensors is missing"),
         (

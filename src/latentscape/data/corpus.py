@@ -14,11 +14,12 @@ from typing import Literal, overload
 
 import numpy as np
 from jaxtyping import Float32, Int, Shaped
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from latentscape.core.config import Record
 from latentscape.data.cache import Store
 from latentscape.data.tags import TagOptions
+from latentscape.signal.audio import HIGHEST_RATE
 
 Channels = Literal["mean", "each"]
 LISTED = 20
@@ -36,7 +37,7 @@ class SourceOptions(Record):
         size: pixels, of pictures in a folder: their middle square is brought to it; ``None`` wants one size of all.
     """
 
-    sample_rate: int | None = None
+    sample_rate: int | None = Field(default=None, ge=1, le=HIGHEST_RATE)
     channels: Channels = "mean"
     pattern: str | None = None
     tags: TagOptions | None = None

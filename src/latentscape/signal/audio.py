@@ -38,6 +38,8 @@ WRITTEN = {
     ".aif": ("AIFF", "PCM_24"),
     ".ogg": ("OGG", "VORBIS"),
 }
+HIGHEST_RATE = 10_000_000
+"""Hz that may be asked for; hydrophones take a fifth of it, and a second at a mistyped rate could fill the memory."""
 _BLOCK = 1 << 16
 _PIECE = 4096
 

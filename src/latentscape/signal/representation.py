@@ -17,6 +17,7 @@ from torch import Tensor
 
 from latentscape.core.config import Record
 from latentscape.core.errors import ConfigError, DataError
+from latentscape.signal.audio import HIGHEST_RATE
 
 Quality = Literal["live", "fast", "best"]
 LEAST_DENSITY = 1e-30
@@ -31,7 +32,7 @@ class SoundConfig(Record):
         channels: channels of the wave.
     """
 
-    sample_rate: int | None = Field(default=None, ge=1)
+    sample_rate: int | None = Field(default=None, ge=1, le=HIGHEST_RATE)
     channels: int = Field(default=1, ge=1)
 
 
