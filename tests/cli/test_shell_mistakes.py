@@ -54,6 +54,7 @@ from latentscape.core.errors import nearest
         (["walk", "{run}", "--seconds", "1e12", "--out", "{tmp}/w.wav"], 2, "less than or equal to 21600"),
         (["walk", "{run}", "--seconds", "inf", "--out", "{tmp}/w.wav"], 2, "less than or equal to 21600"),
         (["sample", "{run}", "--seconds", "1e12", "--out", "{tmp}/o"], 2, "less than or equal to 21600"),
+        (["sample", "{run}", "--temperature", "1e300", "--out", "{tmp}/o"], 2, "'1e300', expected a number from 0 to 1000"),
         (["walk", "{run}", "--radius", "1e6", "--out", "{tmp}/w.wav"], 2, "less than or equal to 1000"),
         (["walk", "{run}", "--kind", "", "--out", "{tmp}/w.wav"], 2, "--kind got ''; known:"),
         (["walk", "{run}", "--axes", "", "--out", "{tmp}/w.wav"], 2, "--axes got ''"),

@@ -20,6 +20,9 @@ from latentscape.models.second_stage import SecondStage
 from latentscape.nets.wavenet_sampler import Manner
 from latentscape.workshop.making import SUFFIX, Making, sound_of, speaking, targets_of, write
 
+WARMEST = 1000.0
+"""As far as walks go; draws that are beyond all numbers would be decoded to silence."""
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -167,14 +170,16 @@ def temperatures(text: str) -> float | tuple[float, ...]:
     """Turn ``"0.7"`` into a temperature, and ``"1,0.7,0.5"`` into one a layer.
 
     Raises:
-        UsageError: a part is not a number that is 0 or more.
+        UsageError: a part is not a number from 0 to :data:`WARMEST`.
     """
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = ()
-    if not values or not all(0 <= value < float("inf") for value in values):
-        raise UsageError(f"--temperature got '{text}', expected a number, or one a layer such as 1,0.7,0.5")
+    if not values or not all(0 <= value <= WARMEST for value in values):
+        raise UsageError(
+            f"--temperature got '{text}', expected a number from 0 to {WARMEST:g}, or one a layer such as 1,0.7,0.5"
+        )
     return values[0] if len(values) == 1 else values
 
 
