@@ -19,6 +19,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from latentscape.core.precision import without_autocast
 from latentscape.core.config import Record
 from latentscape.core.errors import ConfigError
 
@@ -124,7 +125,7 @@ def squared_distances(points: Float[Tensor, "n d"], others: Float[Tensor, "m d"]
     The points are centred first: |a|^2 + |b|^2 - 2ab loses its digits far from the origin. Rounding below zero is
     undone.
     """
-    with torch.autocast(points.device.type, enabled=False):
+    with without_autocast(points.device):
         points = points if points.dtype == torch.float64 else points.float()
         centre = points.detach().mean(0)
         points = points - centre

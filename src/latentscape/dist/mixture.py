@@ -28,6 +28,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
+from latentscape.core.precision import without_autocast
 from latentscape.core.config import Record
 from latentscape.core.errors import ConfigError
 from latentscape.core.random import torch_stream
@@ -96,7 +97,7 @@ class GaussianMixture(Distribution):
             doubled(self.logits).log_softmax(0) - log_scale.sum(1) - 0.5 * (loc.square() * narrow).sum(1) - constant
         )
         parts = (rows,) if torch.is_grad_enabled() else rows.split(_ROWS)
-        with torch.autocast(value.device.type, enabled=False):
+        with without_autocast(value.device):
             found = [self._fold(doubled(part), table, offset).to(value.dtype) for part in parts]
         return torch.cat(found).reshape(value.shape[:-1])
 

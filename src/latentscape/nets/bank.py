@@ -23,7 +23,6 @@ in, on that side too.
 """
 
 import math
-from contextlib import nullcontext
 from typing import Literal
 
 import torch
@@ -34,6 +33,7 @@ from torch import Tensor, nn
 from latentscape.core.config import Record
 from latentscape.core.errors import ConfigError
 from latentscape.core.limits import held_below
+from latentscape.core.precision import without_autocast
 from latentscape.nets.conv import ConvConfig, ConvReader, ConvWriter
 from latentscape.nets.ear import LogSpectra
 
@@ -178,8 +178,7 @@ class BankWriter(nn.Module):
     def forward(self, h: Float[Tensor, "b i"], told: Tensor | None = None) -> Float[Tensor, "b o"]:
         """Return ``[b, c n + items]``."""
         written = self.net(h, told)
-        kind = written.device.type
-        with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
+        with without_autocast(written.device):
             logs = GAIN * written[:, : self.points].float().unflatten(1, self.shape) + self.level
             wave = self.oscillators(held_below(logs, LOUDEST).exp()).flatten(1)
         return torch.cat([wave, written[:, self.points :].float()], dim=1) if written.shape[1] > self.points else wave

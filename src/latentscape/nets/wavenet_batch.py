@@ -26,6 +26,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from latentscape.core.errors import UsageError
+from latentscape.core.precision import without_autocast
 from latentscape.nets.wavenet import WaveNet
 from latentscape.nets.wavenet_sampler import BLOCK, Heard, Manner, Output, Part, Sampling, Streams
 
@@ -114,7 +115,7 @@ class _Batch:
         law = np.zeros((self.ring.shape[1], n, self.net.outputs) if raw else (0, 0, 0), np.float32)
         if raw and not len(self.laws):
             self.laws = self.laws.new_zeros(BLOCK, *self.laws.shape[1:])
-        with torch.no_grad(), torch.autocast(self.ring.device.type, enabled=False):
+        with torch.no_grad(), without_autocast(self.ring.device):
             for start in range(0, n, BLOCK):
                 stop = min(n, start + BLOCK)
                 size = stop - start
