@@ -387,6 +387,7 @@ def test_parts_of_tables():
     assert head(CATALOGUE["mmd"], -3) == "MMD² to the prior (×10⁻³) ↓"
     assert shown(Summary(0.0102, 0.0001, 3), -3) == "10.20 ± 0.10"
     assert shown(Summary(5.0, 0.0, 3)) == "5"
+    assert shown(Summary(7.600902460, 3e-16, 3)) == "7.60090 ± 0.00000"  # the deviation is mere rounding
     assert listed(["a", "b", "c"]) == "a, b and c"
     assert change(Difference(-0.5, 0.1, 1, 1.5), "nll_iw") == "−0.50 [−0.60, −0.40] nats"
     assert change(Difference(0.5, None, 2, 1.5)) == "+0.5"

@@ -61,12 +61,17 @@ def head(entry: Entry, power: int) -> str:
 
 
 def shown(found: Summary, power: int = 0, places: int | None = None) -> str:
-    """Return mean and deviation, to ``places`` decimals of the column (a finer deviation keeps one digit)."""
+    """Return mean and deviation, to ``places`` decimals of the column.
+
+    A finer deviation keeps one digit, but for one that is mere rounding: six digits of a mean are enough.
+    """
     scale = 10.0**-power
     if not (found.sd or found.error):
         return number(found.mean * scale)
     own = decimals((found.sd or found.error or 0.0) * scale)
     digits = own if places is None else max(places, own - 1)
+    if found.mean:
+        digits = max(0, min(digits, 5 - math.floor(math.log10(abs(found.mean * scale)))))
     spread = "" if found.sd is None else f" ± {fixed(found.sd * scale, digits)}"
     return fixed(found.mean * scale, digits) + spread
 
