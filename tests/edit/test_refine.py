@@ -145,6 +145,11 @@ def test_what_can_not_be_refined_is_refused():
         refine(instrument(), chord(), 0)
     with pytest.raises(UsageError, match="makes images"):
         refine(Instrument(Tones()), chord(), 1)
+    by_spectra = instrument()
+    by_spectra.config = {"objective": {"kind": "perceptual", "distortion": 0.0}}
+    with pytest.raises(UsageError, match="trained by spectra alone"):
+        refine(by_spectra, chord(), 1, MANNERS["gibbs"])
+    assert refine(by_spectra, chord(), 1, MANNERS["sample"]).passes
     with pytest.raises(UsageError, match="drift 2, expected"):
         Manner(drift=2.0)
     with pytest.raises(UsageError, match="level 'mach'; did you mean 'match'"):

@@ -180,7 +180,8 @@ def refine(
         each: gets every pass, from 1, and its sound as long as the one given.
 
     Raises:
-        UsageError: the run makes images, or there is no pass to make.
+        UsageError: the run makes images, there is no pass to make, or noise is asked of a likelihood that nothing
+            trained.
         DataError: the sound is silent, or holds NaN.
     """
     sound = instrument.representation
@@ -190,6 +191,11 @@ def refine(
         raise UsageError(f"refine got {steps} steps, expected at least 1")
     if not isinstance(instrument, Streamed):
         instrument = instrument.joined("fade")  # within a pass every window has its place in time
+    if manner.noise and not isinstance(instrument, Streamed) and not _has_noise(instrument):
+        raise UsageError(
+            f"refine got noise {manner.noise:g}, but {instrument.name} was trained by spectra alone "
+            "(objective.distortion: 0): its likelihood's noise means nothing; leave it out, or take --manner sample"
+        )
     samples = max(wave.shape[1], instrument.window.length if sound.hop == 1 else wave.shape[1])
     fed = torch.nn.functional.pad(wave, (0, samples - wave.shape[1]))
     wanted = _level(fed)
@@ -222,6 +228,11 @@ def refine(
         before = heard
     rest = joiner.flush()
     return Refined(torch.cat(joined if rest is None else [*joined, rest], -1), given, tuple(passes))
+
+
+def _has_noise(instrument: Instrument) -> bool:
+    """Return whether the likelihood had a part in training; else its scale is of phases that nobody sought."""
+    return instrument.config.get("objective", {}).get("distortion", 1.0) > 0
 
 
 def _codes(instrument: Instrument, wave: Tensor, manner: Manner, labels: Labels | None) -> Float[Tensor, "m d"]:
