@@ -42,6 +42,13 @@ def test_it_is_what_scipy_and_librosa_give():
     assert found > 1
 
 
+def test_every_channel_is_heard():
+    one, two = sounds()
+    measure = MelCepstralDistortion(RATE)
+    assert measure.metric(one.expand(2, -1), two.expand(2, -1)) == pytest.approx(measure.metric(one, two), rel=1e-4)
+    assert measure.metric(torch.cat((one, one)), torch.cat((one, two))) > 0.3
+
+
 def test_it_is_zero_on_identity_and_blind_to_level():
     one, two = sounds()
     measure = MelCepstralDistortion(RATE)

@@ -152,6 +152,16 @@ def test_nearest_is_scikit_learns(own, monkeypatch):
     np.testing.assert_allclose(nearest(queries, points, 2, own=own), expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_neighbours_are_found_in_clusters_far_apart(own):
+    places = torch.randn(40, 8, generator=stream(0)) * 3000
+    points = (places[:, None] + torch.randn(40, 50, 8, generator=stream(1))).flatten(0, 1)
+    queries = points if own else points + 0.1 * torch.randn(2000, 8, generator=stream(2))
+    tree = NearestNeighbors(n_neighbors=3 + own, algorithm="kd_tree").fit(points.double().numpy())
+    expected = tree.kneighbors(queries.double().numpy())[0][:, own:]
+    np.testing.assert_allclose(nearest(queries, points, 3, own=own), expected, rtol=1e-6)
+
+
 def test_memorised_samples_are_found_out():
     train, held, fresh = (torch.rand(n, 2, 8, generator=stream(n)) for n in (500, 60, 61))
     copies = train[:50] + 1e-6

@@ -95,7 +95,7 @@ def test_roughness_is_of_close_partials():
     s = 0.24 / (0.0207 * 800 + 18.96)
     worst = round(np.log(5.75 / 3.5) / ((5.75 - 3.5) * s))
     root[0, [800, 800 + worst]] = 1.0
-    assert spectral_descriptors(root, f)["roughness"][0] == pytest.approx(0.5, abs=0.02)
+    assert spectral_descriptors(root, f)["roughness"][0] == pytest.approx(0.5, abs=0.001)
 
 
 def test_silence_has_a_level_and_nothing_else():

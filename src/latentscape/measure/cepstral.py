@@ -1,6 +1,6 @@
 r"""Mel-cepstral distortion: how far two sounds of one course of time lie apart in the shape of their spectra.
 
-Letters: t frames, M mel bands, :math:`P_m` the power in band m, K coefficients.
+Letters: t frames, M mel bands, :math:`P_m` the power in band m (mean over channels), K coefficients.
 
 .. math::
     c_k = \frac{2}{M} \sum_{m=0}^{M-1} \tfrac12 \ln P_m \cos\frac{\pi k (m + 1/2)}{M}, \qquad
@@ -49,9 +49,9 @@ class MelCepstralDistortion(Measure):
         rows = torch.arange(1, coefficients + 1, dtype=torch.float64)[:, None]
         self._cosines = 2 / bands * torch.cos(math.pi / bands * rows * place)
 
-    def cepstra(self, wave: Float[Tensor, "1 n"]) -> tuple[Float[Tensor, "t k"], Float[Tensor, " t"]]:
-        """Return the coefficients 1 to K of every frame, and its power."""
-        power = magnitudes(wave, self.window, self.window // 4).square()[0]
+    def cepstra(self, wave: Float[Tensor, "c n"]) -> tuple[Float[Tensor, "t k"], Float[Tensor, " t"]]:
+        """Return the coefficients 1 to K of every frame, and its power: the mean over channels."""
+        power = magnitudes(wave, self.window, self.window // 4).square().mean(0)
         bands = self._filters.to(power) @ power
         return (0.5 * bands.clamp_min(LEAST).double().log()).T @ self._cosines.T, power.sum(0)
 

@@ -7,9 +7,9 @@ density and :math:`a_j` its root, so that :math:`\sum_j p_j w_j` is the mean squ
 * brightness, bandwidth (Hz): mean and deviation of frequency under :math:`a_j w_j`
 * noisiness (dB, at most 0): geometric over arithmetic mean of the density, nothing more than 80 dB under its highest
 * roughness (0 to 1): beating of the 12 strongest partials (peaks), :math:`\sum_{i<j} \min(a_i, a_j)\, d(f_i, f_j) /
-  \sum_i a_i` with the dissonance of two partials, :math:`d = 5.6\,(e^{-3.5 s \Delta} - e^{-5.75 s \Delta})`,
-  :math:`s = 0.24 / (0.0207 \min(f_i, f_j) + 18.96)` (Plomp and Levelt 1965 as Sethares 1993 fitted them; 5.6 makes the
-  roughest pair 1)
+  \sum_i a_i` with the dissonance of two partials, :math:`d = 5.531\,(e^{-3.5 s \Delta} - e^{-5.75 s \Delta})`,
+  :math:`s = 0.24 / (0.0207 \min(f_i, f_j) + 18.96)` (Plomp and Levelt 1965 as Sethares 1993 fitted them; 5.531 makes
+  the roughest pair 1)
 * pitch (semitones, MIDI: 69 is 440 Hz): the highest peak of the autocorrelation of the frame, which is the Fourier
   transform of its power, over that of its window (Boersma 1993), of magnitudes raised to 4/3 instead of 2 (Tolonen and
   Karjalainen 2000), so that no single partial decides; NaN where the peak is lower than 0.5: unvoiced
@@ -124,7 +124,7 @@ def _roughness(a: np.ndarray, frequency: np.ndarray) -> np.ndarray:
     first, second = np.triu_indices(count, 1)
     apart = np.abs(f[:, first] - f[:, second])
     s = 0.24 / (0.0207 * np.minimum(f[:, first], f[:, second]) + 18.96)
-    beating = 5.6 * (np.exp(-3.5 * s * apart) - np.exp(-5.75 * s * apart))
+    beating = 5.531 * (np.exp(-3.5 * s * apart) - np.exp(-5.75 * s * apart))
     total = level.sum(1)
     return (np.minimum(level[:, first], level[:, second]) * beating).sum(1) / np.where(total > 0, total, 1.0)
 
