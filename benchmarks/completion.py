@@ -37,6 +37,7 @@ from latentscape.data.masks import CentreMaskConfig, QuadrantsMaskConfig, draw_m
 from latentscape.experiment import Request, run_experiment
 from latentscape.experiment.run import open_run
 from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.loading import load
 from latentscape.measure.pictures import psnr, ssim
 from latentscape.models.bounds import elbo, iw_bound
 from latentscape.models.hierarchy import Hierarchy, masked
@@ -89,7 +90,7 @@ def held(examples: Examples, count: int, instrument: Instrument) -> Tensor:
 
 
 def digits(run: Path, args: argparse.Namespace) -> dict:
-    instrument, numbers = Instrument.load(run, args.device), {}
+    instrument, numbers = load(run, args.device), {}
     model = instrument.model
     with open_run(run, units=False).examples as examples:
         x = held(examples, args.items, instrument)
@@ -115,7 +116,7 @@ def batches(x: Tensor, context: dict[str, Tensor]):
 
 
 def photos(run: Path, args: argparse.Namespace) -> dict:
-    instrument = Instrument.load(run, args.device)
+    instrument = load(run, args.device)
     model = instrument.model
     assert isinstance(model, Hierarchy)
     with open_run(run, units=False).examples as examples:
@@ -201,7 +202,7 @@ def main() -> None:
             start = time.monotonic()
             numbers = measure(run, args)
             facts = load_object(run / "run.json")
-            model = Instrument.load(run, args.device).model
+            model = load(run, args.device).model
             numbers |= {
                 "steps": args.steps,
                 "seconds": facts["seconds"],

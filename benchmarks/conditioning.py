@@ -1,13 +1,14 @@
 """Do new sounds have the label that was asked for? Judges that learnt from real recordings alone name them.
 
-    python benchmarks/conditioning.py RUN LABEL [--count 20] [--seconds 1] [--strength 1] [--temperature 1]
+    python benchmarks/conditioning.py RUN LABEL [--count 20] [--seconds S] [--strength 1] [--temperature 1]
                                       [--nucleus 1] [--retries 3] [--json FILE]
 
 RUN is a model of waves that was told LABEL (``latentscape train SOURCE --recipe wavenet --set
-model.condition=[LABEL]``). ``count`` sounds of ``seconds`` are drawn for every value of the label, those that are mere
-noise or silence again, and named by a quick judge (:mod:`latentscape.measure.portraits`) that learnt from real training
-recordings, cut to the same length where they are longer; beside it stands the same judge on real test recordings.
-Median f0 (pYIN) of real and drawn sounds is given for every value.
+model.condition=[LABEL]``). ``count`` sounds of ``seconds`` (the median of the test recordings, at most 1) are drawn for
+every value of the label, those that are mere noise or silence again, and named by a quick judge
+(:mod:`latentscape.measure.portraits`) that learnt from real training recordings, cut to the same length where they are
+longer; beside it stands the same judge on real test recordings. Median f0 (pYIN) of real and drawn sounds is given for
+every value.
 """
 
 import argparse
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("label")
     parser.add_argument("--count", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--seconds", type=float)
     for name in ("strength", "temperature", "nucleus"):
         parser.add_argument(f"--{name}", type=float, default=1.0)
     parser.add_argument("--retries", type=int, default=3)
@@ -55,10 +56,12 @@ def main() -> None:
     waves = load_waves(asked.run, "cpu")
     assert waves is not None, f"{asked.run} is no model of waves"
     rate = waves.representation.sample_rate
-    most = round(asked.seconds * rate)
     real: dict[str, list[torch.Tensor]] = {}
     names: dict[str, list[str]] = {}
     with open_run(asked.run, units=False).examples as examples:
+        lengths = [clip.frames / rate for clip in examples.split.clips(examples.corpus, "test")]
+        seconds = asked.seconds or min(1.0, float(np.median(lengths)))
+        most = round(seconds * rate)
         for part in ("train", "test"):
             clips = list(examples.split.clips(examples.corpus, part))
             clips = clips[:: max(1, len(clips) // MOST)]
@@ -73,20 +76,20 @@ def main() -> None:
     manner = Manner(asked.temperature, asked.nucleus, asked.strength)
     hits, failed, pitches = [], 0, {}
     for value in waves.vocabulary[asked.label]:
-        made = list(waves.sample(asked.count, asked.seconds, labels={asked.label: value}, manner=manner))
+        made = list(waves.sample(asked.count, seconds, labels={asked.label: value}, manner=manner))
         for number in range(len(made)):
             for turn in range(asked.retries):
                 if failing(made[number], rate) is None:
                     break
                 seed = seed_of("again", number, turn)
-                made[number] = waves.sample(1, asked.seconds, seed=seed, labels={asked.label: value}, manner=manner)[0]
+                made[number] = waves.sample(1, seconds, seed=seed, labels={asked.label: value}, manner=manner)[0]
             failed += failing(made[number], rate) is not None
         found = judge.name(np.stack([portrait(wave, rate) for wave in made]))
         hits.append(float(np.mean([name == value for name in found])))
         own = [wave for wave, name in zip(real["test"], names["test"], strict=True) if name == value]
         pitches[value] = (median_pitch(own[:20], rate), median_pitch(made, rate))
         print(f"{asked.label} {value}: {hits[-1]:.2f} named so, median f0 real and made {pitches[value]}", flush=True)
-    rows |= {"made": float(np.mean(hits)), "failed": failed, "median_f0": pitches}
+    rows |= {"seconds": seconds, "made": float(np.mean(hits)), "failed": failed, "median_f0": pitches}
     print(f"judge of real test recordings {rows['real']:.3f}, of made sounds {rows['made']:.3f}, {failed} failed")
     if asked.json:
         asked.json.write_text(json.dumps(rows, indent=1))

@@ -40,6 +40,7 @@ from latentscape.data.sounds import SoundExamples
 from latentscape.data.split import PartName
 from latentscape.experiment.run import Prepared, build_examples, open_run
 from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.loading import load
 
 REACH = 5
 """Semitones asked for at most."""
@@ -184,7 +185,7 @@ def instruments(notes: list[Note], corpus: SoundCorpus, clips: Mapping[PartName,
 
 def figures(run: Path, most: int | None) -> dict[str, float]:
     """Return all figures of a run that is told ``midi``; of another, the probe's alone."""
-    instrument = Instrument.load(run, "cpu")
+    instrument = load(run, "cpu")
     prepared = open_run(run, units=False)
     corpus, examples = prepared.corpus, prepared.examples
     assert isinstance(corpus, SoundCorpus)

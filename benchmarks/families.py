@@ -26,8 +26,8 @@ import torch
 from latentscape.core.errors import LatentscapeError
 from latentscape.data.sounds import SoundExamples
 from latentscape.experiment.run import open_run
-from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.journeys import BETWEEN, journey_along, real_journeys, ways
+from latentscape.instrument.loading import load
 from latentscape.instrument.reference import pairs_of, reference_of
 from latentscape.instrument.survey import QUALITY, SECONDS, rows_of
 from latentscape.measure.estimate import mean_of
@@ -53,7 +53,7 @@ def family_of(text: str) -> tuple[str, Path]:
 
 def measured(run: Path, pairs: int, kinds: list[str]) -> dict:
     """Return every number of every pair (NaN where it has none), and the rows of real sounds."""
-    instrument = Instrument.load(run)
+    instrument = load(run)
     began = time.perf_counter()
     with open_run(run, units=False).examples as examples:
         assert isinstance(examples, SoundExamples), f"{run} is not of sound"

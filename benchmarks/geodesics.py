@@ -230,9 +230,9 @@ def main() -> None:
     scaling(options)
     if options.run:
         from latentscape.instrument.geodesics import embedding_of
-        from latentscape.instrument.instrument import Instrument
+        from latentscape.instrument.loading import load
 
-        here = Instrument.load(options.run, "cpu")
+        here = load(options.run, "cpu")
         clips = here.chart.clips
         chosen = torch.from_numpy(np.random.default_rng(0).permutation(len(clips))[: 2 * PAIRS])
         a, b = clips[chosen].chunk(2)

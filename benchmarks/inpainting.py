@@ -29,7 +29,7 @@ from latentscape.edit.inpaint import inpaint
 from latentscape.edit.latent import Latent
 from latentscape.edit.linear_prediction import LinearPrediction
 from latentscape.edit.splice import JOIN_SECONDS, second_differences, usual_bend
-from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.loading import load
 from latentscape.measure.reconstruction import LogSpectralDistance, SignalToNoise
 from latentscape.measure.sounds import MelDistance
 from latentscape.signal import audio
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     root = Path(os.environ.get("LATENTSCAPE_DATA", "../shared/data"))
-    instrument = Instrument.load(args.run)
+    instrument = load(args.run)
     ways: dict[str, Filler] = {
         "linear": LinearPrediction(),
         "copy": CopyContext(),

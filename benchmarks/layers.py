@@ -22,7 +22,7 @@ from latentscape.data.sources import open_source
 from latentscape.experiment.layers import redrawn
 from latentscape.experiment.run import Request, open_run
 from latentscape.experiment.train import run_experiment
-from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.loading import load
 from latentscape.measure.judges import judge_of
 from latentscape.models.bounds import iw_bound
 
@@ -42,7 +42,7 @@ CURES = {
 
 
 def measure(run: Path, items: int, samples: int, judged: int) -> dict:
-    instrument = Instrument.load(run)
+    instrument = load(run)
     model, layers = instrument.model, len(instrument.model.latent_shapes)
     with open_run(run, units=False).examples as examples:
         held = [(x.to(instrument.device), context) for x, context in examples.held("test", 100, items)]

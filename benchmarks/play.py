@@ -143,12 +143,12 @@ def rendering(run: Path) -> float:
     """Return the seconds of sound that the engine renders in a second, on one thread."""
     import torch
 
-    from latentscape.instrument.instrument import Instrument
+    from latentscape.instrument.loading import load
     from latentscape.play.engine import Player
     from latentscape.play.sounding import Sounding
 
     torch.set_num_threads(1)
-    player = Player(Instrument.load(run, "cpu"), 256)
+    player = Player(load(run, "cpu"), 256)
     player.load.worked = lambda work, sound: None  # type: ignore[method-assign]
     player.submit(Sounding.play)
     for _ in range(50):

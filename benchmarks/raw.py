@@ -48,6 +48,7 @@ from latentscape.edit.refine import MANNERS, refine
 from latentscape.experiment.run import Request, open_run
 from latentscape.experiment.train import run_experiment
 from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.loading import load
 from latentscape.instrument.reference import held_part
 from latentscape.instrument.streamed import Streamed
 from latentscape.measure.curves import curves_of
@@ -133,7 +134,7 @@ def quiet(_line: str) -> None: ...
 
 def loaded(run: Path) -> tuple[Instrument, int]:
     """Return a run of sound and its rate, Hz."""
-    instrument = Instrument.load(run)
+    instrument = load(run)
     assert instrument.representation is not None, f"{run} is of images"
     return instrument, instrument.representation.sample_rate
 

@@ -27,8 +27,7 @@ import numpy as np
 import torch
 
 from latentscape.experiment.run import open_run
-from latentscape.instrument.instrument import Instrument
-from latentscape.instrument.loading import load_waves
+from latentscape.instrument.loading import load, load_waves
 from latentscape.instrument.vocoder import Vocoded, vocoded
 from latentscape.measure.cepstral import MelCepstralDistortion
 from latentscape.nets.wavenet_sampler import Manner
@@ -91,7 +90,7 @@ def main() -> None:
         "phase gradient, best": lambda wave, levels: view.synthesise(levels, wave.shape[1])[0],
     }
     if asked.run is not None:
-        instrument = Instrument.load(asked.run, "cpu")
+        instrument = load(asked.run, "cpu")
         swapped = vocoded(instrument, waves, manner)
         ways[f"{asked.run.name}, phase gradient"] = lambda wave, levels: instrument.reconstruct(wave)
         ways[f"{asked.run.name}, wavenet"] = lambda wave, levels: swapped.reconstruct(wave)

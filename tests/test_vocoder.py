@@ -16,7 +16,7 @@ from latentscape.experiment.run import Request, open_run, prepare, read_config, 
 from latentscape.experiment.use import held_on, some, use_of_labels, words_on_labels
 from latentscape.instrument.hearing import Local, told
 from latentscape.instrument.instrument import Instrument
-from latentscape.instrument.loading import load_waves
+from latentscape.instrument.loading import load, load_waves
 from latentscape.instrument.vocoder import Vocoded, vocoded
 from latentscape.measure.use import costs
 from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
@@ -242,7 +242,7 @@ def test_a_sound_without_a_file_has_no_words_but_a_pitch(timed_run, folder):
 
 
 def test_pitch_is_that_of_the_tone():
-    local = Local([PitchConfig(hop=80)], RATE)
+    local = Local([PitchConfig(hop=80)], RATE, load)
     series = local.listen(tone(400.0, 0.5))
     assert series.shape == (2, 50)
     assert torch.allclose(series[0, 5:-5], torch.tensor(1.0), atol=0.02)
@@ -273,13 +273,11 @@ def test_configurations_that_say_nothing_are_refused(folder, runs, mel_run):
         hearing_of(other)
 
 
-def test_another_runs_latents_are_heard(monkeypatch):
-    from latentscape.instrument import loading
+def test_another_runs_latents_are_heard():
     from latentscape.models.heard import CodesConfig
 
     other = spectral(LogStft(LogStftConfig(sample_rate=RATE, window=256, hop=HOP)))
-    monkeypatch.setattr(loading, "load", lambda run, device: other)
-    local = Local([CodesConfig(run="other", hop=100)], RATE)
+    local = Local([CodesConfig(run="other", hop=100)], RATE, lambda run, device: other)
     wave = torch.cat([tone(300.0), torch.zeros(1, 800)], 1)
     series = local.listen(wave)
     assert series.shape == (2, 32)
@@ -287,7 +285,7 @@ def test_another_runs_latents_are_heard(monkeypatch):
     at = (12.5 * 100) / HOP  # step 12 stands at sample 1250, between frames 19 and 20
     expected = torch.lerp(codes[19], codes[20], at - 19)
     assert torch.allclose(series[:, 12], expected, atol=1e-3)
-    doubled = Local([CodesConfig(run="other", hop=100)], 2 * RATE)
+    doubled = Local([CodesConfig(run="other", hop=100)], 2 * RATE, lambda run, device: other)
     assert doubled.listen(wave).shape == (2, 32)
     assert copy.copy(local).mel is None
 

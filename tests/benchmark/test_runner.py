@@ -18,7 +18,7 @@ from latentscape.benchmark.runner import Place, clock, cores, run_grid, side_by_
 from latentscape.core.errors import DataError, UsageError
 from latentscape.core.lock import locked
 from latentscape.core.storage import load_object, save_json
-from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.loading import load
 from latentscape.measure.estimate import Estimate
 
 TINY = Path(__file__).with_name("tiny.yaml")
@@ -81,7 +81,7 @@ def test_a_finished_cell_holds_a_run_and_its_numbers(finished):
         elbo = Estimate.from_json(record["numbers"]["elbo"])
         assert elbo.value == pytest.approx(-record["numbers"]["distortion"]["value"] - record["numbers"]["kl"]["value"])
         assert len(elbo.replicates) == 200
-        assert Instrument.load(out / "cells" / cell.name).dim == 3
+        assert load(out / "cells" / cell.name).dim == 3
         assert not (out / "cells" / cell.name / "checkpoint").exists()
 
 

@@ -9,10 +9,11 @@ import torch
 from torch.distributions import Independent, Normal
 
 from latentscape.core.errors import StorageError
-from latentscape.instrument.axes import Naming, moved, name_axes
+from latentscape.instrument.axes import Naming, moved
 from latentscape.instrument.decoded import audible, described, silence_of
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.map import latent_map
+from latentscape.instrument.naming import name_axes
 from latentscape.models.model import LatentModel, Layer
 from latentscape.registry import Window
 from latentscape.signal.mulaw import MuLaw, MuLawConfig

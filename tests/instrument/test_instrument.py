@@ -94,7 +94,7 @@ def test_render_has_the_asked_length_and_follows_the_path(quality):
 
 
 def test_blocks_are_the_live_render(monkeypatch):
-    monkeypatch.setattr("latentscape.instrument.instrument._VALUES_AT_ONCE", 1000)
+    monkeypatch.setattr("latentscape.instrument.space._VALUES_AT_ONCE", 1000)
     player = instrument(window=Window(length=4, hop=2))
     z = player.encode(tone())
     for points in (z, Line(a=z[3].tolist(), b=z[9].tolist())):
@@ -111,7 +111,7 @@ def test_pieces_of_any_size_give_one_sound(monkeypatch):
     player = instrument(window=Window(length=4, hop=2))
     path = Circle(centre=[0.0] * player.dim, radius=2.0)
     whole = player.render(path, 0.5, quality="fast")
-    monkeypatch.setattr("latentscape.instrument.instrument._VALUES_AT_ONCE", 3000)
+    monkeypatch.setattr("latentscape.instrument.space._VALUES_AT_ONCE", 3000)
     torch.testing.assert_close(player.render(path, 0.5, quality="fast"), whole, atol=1e-4, rtol=0)
 
 

@@ -6,10 +6,9 @@ import torch
 
 from latentscape.core.errors import StorageError, UsageError
 from latentscape.core.storage import load_tensors, save_json, save_tensors
-from latentscape.instrument.axes import name_axes
-from latentscape.instrument.instrument import Instrument
-from latentscape.instrument.loading import pick_device
+from latentscape.instrument.loading import load, pick_device
 from latentscape.instrument.map import latent_map
+from latentscape.instrument.naming import name_axes
 from latentscape.registry import SpaceConfig, build_model, build_representation
 
 SOUND = {
@@ -44,7 +43,7 @@ def run(tmp_path):
 def test_a_run_is_loaded_as_it_was(tmp_path):
     model = make(tmp_path)
     latent_map(torch.randn(50, 3)).save(tmp_path)
-    player = Instrument.load(tmp_path)
+    player = load(tmp_path)
     assert (player.dim, player.name, player.model.training) == (3, tmp_path.name, False)
     assert player.vocabulary == {"family": ("bell", "reed")}
     assert player.config["train"] == {"max_steps": 5}
@@ -63,7 +62,7 @@ def test_a_run_is_loaded_as_it_was(tmp_path):
 def test_without_map_or_labels(tmp_path):
     make(tmp_path, {"model": {"kind": "ppca", "latent": 2}}, {}, event_shape=[1, 3, 3])
     (tmp_path / "labels.json").unlink()
-    player = Instrument.load(str(tmp_path), "cpu")
+    player = load(str(tmp_path), "cpu")
     assert player.representation is None
     assert player.sample(2).shape == (2, 1, 3, 3)
     assert player.centre.shape == (2,)
@@ -71,25 +70,25 @@ def test_without_map_or_labels(tmp_path):
 
 def test_named_axes_are_frozen_into_the_run(run):
     latent_map(torch.randn(50, 3)).save(run)
-    before = Instrument.load(run).axes
+    before = load(run).axes
     assert not (run / "axes.json").exists(), "asking writes nothing"
-    name_axes(Instrument.load(run), torch.randn(400, 3)).save(run)
-    first, second = Instrument.load(run), Instrument.load(run)
+    name_axes(load(run), torch.randn(400, 3)).save(run)
+    first, second = load(run), load(run)
     assert first.axes == second.axes
     # another map, such as of a corpus that has grown, changes nothing
     latent_map(3 * torch.randn(50, 3)).save(run)
-    assert Instrument.load(run).naming == first.naming
+    assert load(run).naming == first.naming
     (run / "axes.json").unlink()
-    assert Instrument.load(run).axes != before
+    assert load(run).axes != before
 
 
 def test_axes_of_another_run_are_refused(run):
     latent_map(torch.randn(50, 3)).save(run)
-    naming = Instrument.load(run).naming
+    naming = load(run).naming
     short = replace(naming, mean=(0.0, 0.0), axes=(replace(naming.axes[0], direction=(1.0, 0.0)),))
     short.save(run)
     with pytest.raises(StorageError, match="has 2 dimensions"):
-        Instrument.load(run)
+        load(run)
 
 
 def edit(name, **changes):
@@ -147,13 +146,13 @@ def weights(change):
 def test_what_is_wrong_with_a_run_is_said_in_one_line(run, damage, message):
     damage(run)
     with pytest.raises(StorageError, match=message) as caught:
-        Instrument.load(run)
+        load(run)
     assert "\n" not in str(caught.value)
 
 
 def test_no_folder_and_no_device(run):
     with pytest.raises(StorageError, match="no such folder"):
-        Instrument.load(run / "nowhere")
+        load(run / "nowhere")
     with pytest.raises(UsageError, match="device 'tpu' is not here"):
-        Instrument.load(run, "tpu")
+        load(run, "tpu")
     assert pick_device("auto").type in ("cuda", "mps", "cpu")

@@ -26,7 +26,7 @@ from latentscape.core.lock import locked
 from latentscape.core.random import seeded
 from latentscape.core.storage import load_object, save_json
 from latentscape.experiment.run import Request, open_run, train_run
-from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.loading import load
 from latentscape.measure.estimate import Estimate
 from latentscape.recipes import Recipe
 
@@ -55,7 +55,7 @@ def run_cell(cell: Cell, folder: Path) -> dict[str, Any]:
     began = time.perf_counter()
     prepared = open_run(folder, units=False)
     with prepared.examples as examples:
-        instrument = Instrument.load(folder)
+        instrument = load(folder)
         numbers = measure_cell(cell, instrument, prepared)
         limits = ceilings(cell, examples) if cell.limits else {}
         measured = time.perf_counter() - began

@@ -48,8 +48,7 @@ from latentscape.experiment.config import resolve
 from latentscape.experiment.run import SPLIT_SEED, Request, Say
 from latentscape.experiment.train import run_experiment
 from latentscape.experiment.use import LABELS
-from latentscape.instrument.instrument import Instrument
-from latentscape.instrument.loading import load_waves
+from latentscape.instrument.loading import load, load_waves
 from latentscape.measure.curves import curves_of
 from latentscape.measure.journey import CorpusStatistics, coverage, statistics
 from latentscape.measure.portraits import learn, portrait
@@ -214,7 +213,7 @@ def _one(grid: WaveformGrid, member: Member, out: Path, name: str, ear: "Ear", s
     draws = [_read(path, ear.rate) for path in sorted(sounds.glob("sample*.wav"))]
     numbers = ear.distances(draws) | {"deficit": ear.deficit(draws)}
     if load_waves(run) is None:
-        instrument = Instrument.load(run)
+        instrument = load(run)
         assert instrument.representation is not None
         every = instrument.window.hop * instrument.representation.hop / ear.rate
         for kind in WALKS:

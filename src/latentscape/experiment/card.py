@@ -8,8 +8,7 @@ from latentscape.core.errors import StorageError
 from latentscape.core.storage import load_object
 from latentscape.experiment.run import read_config
 from latentscape.instrument.axes import Naming
-from latentscape.instrument.instrument import Instrument
-from latentscape.instrument.loading import facts_of
+from latentscape.instrument.loading import facts_of, load
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def card(run: Path) -> Card:
     axes: tuple[tuple[float, float, float], ...] = ()
     naming = None
     if (run / "weights.safetensors").exists() and (run / "map.json").exists():
-        instrument = Instrument.load(run, "cpu")
+        instrument = load(run, "cpu")
         chart, naming = instrument.chart, instrument.naming
         places = chart.project(chart.clips, len(chart.axes))
         axes = tuple(

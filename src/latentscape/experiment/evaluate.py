@@ -34,7 +34,7 @@ from latentscape.experiment.waves import measure_waves
 from latentscape.geometry.paths import load_path
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.journeys import survey
-from latentscape.instrument.loading import is_listener, load_listener, load_waves
+from latentscape.instrument.loading import is_listener, load, load_listener, load_waves
 from latentscape.instrument.reference import PAIRS
 from latentscape.instrument.survey import Survey
 from latentscape.measure.latent import examine, negative_log_likelihood
@@ -80,7 +80,7 @@ def evaluate(
     waves = load_waves(run, device)
     if waves is not None and samples:
         raise UsageError(f"--samples is of models with latents, and {run} has none: its likelihood is exact")
-    instrument = None if waves is not None else Instrument.load(run, device)
+    instrument = None if waves is not None else load(run, device)
     prepared = open_run(run, units=False)
     heard, left_out = prepared.examples, []
     if source is not None:
@@ -157,7 +157,7 @@ def evaluate_paths(
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"--path got two files named '{twice}', which is what their rows are called; rename one")
     saved = {file.stem: load_path(file) for file in files}
-    instrument = Instrument.load(run, device)
+    instrument = load(run, device)
     if instrument.representation is None:
         raise UsageError(f"{run} makes images, not sound; --paths listens to what is met on the way")
     with open_run(run, units=False).examples as examples:

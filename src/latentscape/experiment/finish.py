@@ -20,9 +20,8 @@ from latentscape.experiment.tagging import part_figures
 from latentscape.experiment.use import some, use_of_labels, words_on_labels
 from latentscape.experiment.wave_page import show_waves
 from latentscape.experiment.waves import measure_waves
-from latentscape.instrument.axes import name_axes
-from latentscape.instrument.instrument import Instrument
-from latentscape.instrument.loading import is_listener, load_listener, load_waves
+from latentscape.instrument.loading import is_listener, load, load_listener, load_waves
+from latentscape.instrument.naming import name_axes
 from latentscape.instrument.waves import Waves
 from latentscape.measure.latent import Examination, examine
 from latentscape.models.model import LatentModel
@@ -57,7 +56,7 @@ def finish(run: Path, outcome: Outcome, trained: Prepared, say: Say, device: str
             return _finish_waves(run, waves, prepared, outcome, say)
         if is_listener(run):
             return _finish_tagger(run, prepared, outcome, device)
-        instrument = Instrument.load(run, device)
+        instrument = load(run, device)
         unseen = examine(instrument.model, moved(_items(instrument.model, examples), instrument.device))
         verdict = judge_run(prepared, outcome, unseen)
         labels = use_of_labels(instrument.model, examples, "test", instrument.device)
@@ -69,8 +68,8 @@ def finish(run: Path, outcome: Outcome, trained: Prepared, say: Say, device: str
         numbers |= factor_figures(chart)
         figures = Figures(f"{run.name}, test part ({examples.count('test')} items):", numbers)
         save_json(run / "verdict.json", {"lines": verdict.lines(), "figures": figures.to_json()})
-        name_axes(Instrument.load(run, device), codes).save(run)
-        instrument = Instrument.load(run, device)
+        name_axes(load(run, device), codes).save(run)
+        instrument = load(run, device)
         say("drawing the page")
         if isinstance(examples, SoundExamples):
             sections = sound_sections(run, instrument, examples, chart)

@@ -13,6 +13,7 @@ from latentscape.data.timeline import Timeline, beside, read_timeline
 from latentscape.data.word_vectors import WordsConfig, WordVectors, vectors_of
 from latentscape.experiment.config import RunConfig
 from latentscape.instrument.hearing import Local
+from latentscape.instrument.loading import load
 from latentscape.models.autoregressive import AutoregressiveConfig, SeriesConfig
 from latentscape.models.heard import CodesConfig, TimedConfig
 from latentscape.signal.mel import LogMelConfig
@@ -32,7 +33,7 @@ def hearing_of(config: RunConfig) -> Local | None:
     if not isinstance(model, AutoregressiveConfig) or model.kind != "wavenet":
         raise ConfigError(f"local: a model '{model.kind}' hears no series, expected model.kind wavenet, or no local")
     assert config.representation is not None
-    return Local(config.local, int(config.representation.sample_rate or 0))
+    return Local(config.local, int(config.representation.sample_rate or 0), load)
 
 
 def fit_local(config: RunConfig, corpus: Any, split: Split) -> tuple[RunConfig, list[str]]:

@@ -37,7 +37,7 @@ from latentscape.experiment.examine import suggest
 from latentscape.experiment.glimpse import glimpses
 from latentscape.experiment.hearing import digest_of, fit_local, fit_words, hearing_of
 from latentscape.experiment.progress import decoding
-from latentscape.instrument.instrument import FORMAT
+from latentscape.instrument.loading import FORMAT
 from latentscape.measure.layers import diagnose
 from latentscape.models.hierarchy import Hierarchy
 from latentscape.models.memory import Memory

@@ -5,7 +5,7 @@ from pathlib import Path
 from latentscape.core.errors import StorageError, UsageError, nearest
 from latentscape.experiment.evaluate import moved
 from latentscape.experiment.run import Say, open_run
-from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.loading import load
 from latentscape.models.second_stage import STAGES, SecondStage, draw_codes, fit_second_stage
 
 CODES = 20_000
@@ -33,7 +33,7 @@ def second_stage(run: Path, kind: str, say: Say, device: str = "auto") -> Second
     if kind not in STAGES:
         raise UsageError(f"unknown second stage '{kind}', expected {' or '.join(STAGES)}{nearest(kind, STAGES)}")
     path = stage_file(run, kind)
-    instrument = Instrument.load(run, device)
+    instrument = load(run, device)
     if path.exists():
         try:
             found = SecondStage.load(path)

@@ -5,19 +5,16 @@ their attack: log10 of the seconds in which the level rises from 10 % to 90 % of
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentscape.instrument.space import Space
 from latentscape.measure.spectral import QUIET, SPECTRAL, frames_of, spectral_descriptors
 from latentscape.registry import Window
 from latentscape.signal.representation import Representation
-
-if TYPE_CHECKING:
-    from latentscape.instrument.instrument import Instrument
 
 UNITS = {**SPECTRAL, "attack": "decades of s"}
 """All descriptors of decoded points, and their units."""
@@ -28,19 +25,19 @@ _FRAMES = 6
 """Frames of a window that are described, spread evenly over it."""
 
 
-def described(instrument: "Instrument", z: Float[Tensor, "n d"]) -> dict[str, Float[np.ndarray, " n"]]:
+def described(space: Space, z: Float[Tensor, "n d"]) -> dict[str, Float[np.ndarray, " n"]]:
     """Return the descriptors of decoded points by name, NaN where one is not defined.
 
     None for images, and none where a point is decoded by drawing: a draw is dear, and not the point's alone.
     """
-    representation = instrument.representation
-    if representation is None or instrument.model.sequential:
+    representation = space.representation
+    if representation is None or space.model.sequential:
         return {}
-    rows = max(1, min(_ROWS, (1 << 21) // max(1, int(np.prod(instrument.model.event_shape)))))
+    rows = max(1, min(_ROWS, (1 << 21) // max(1, int(np.prod(space.model.event_shape)))))
     found: list[dict[str, np.ndarray]] = []
     for low in range(0, len(z), rows):
-        x = instrument.legal(torch.cat(list(instrument.events(z[low : low + rows])))).cpu()
-        found.append(_describe(representation, instrument.window, x))
+        x = space.legal(torch.cat(list(space.events(z[low : low + rows])))).cpu()
+        found.append(_describe(representation, space.window, x))
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 

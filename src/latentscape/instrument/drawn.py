@@ -9,31 +9,39 @@ bytes, and the same state goes on.
 """
 
 import time
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentscape.instrument.labels import Labels
+from latentscape.instrument.space import Space
 from latentscape.instrument.voice import Voice
-from latentscape.models.streaming import Wave
+from latentscape.models.streaming import Decoder, Wave
 from latentscape.models.vlae import GLIDE
-
-if TYPE_CHECKING:
-    from latentscape.instrument.streamed import Streamed
+from latentscape.nets.wavenet_sampler import Manner
 
 TRIES = 12
 """Pieces that are drawn to learn how quick the machine is; the quickest counts, others wait for other programs."""
 
 
 class DrawnVoice(Voice):
-    """See the module; arguments as of :class:`latentscape.instrument.voice.Voice`."""
+    """See the module.
 
-    def __init__(self, instrument: "Streamed", labels: Labels | None = None) -> None:
-        super().__init__(instrument, labels)
+    Args:
+        space: whose codes are drawn from.
+        labels: told to the model until a push tells others.
+        decoder: of the space's model, made ready.
+        seed: of the draws.
+        manner: of the draws.
+    """
+
+    def __init__(
+        self, space: Space, labels: Labels | None = None, *, decoder: Decoder, seed: int = 0, manner: Manner = Manner()
+    ) -> None:
+        super().__init__(space, labels)
         self.hop = GLIDE
-        self._wave = Wave(instrument.decoder, seed=instrument.seed, manner=instrument.manner)
+        self._wave = Wave(decoder, seed=seed, manner=manner)
 
     def copy(self) -> "DrawnVoice":
         """Return one that goes on from here by itself: equal points give equal sound, bit for bit."""
@@ -48,7 +56,7 @@ class DrawnVoice(Voice):
 
     def pace(self, every: int = 1) -> float:
         """Return how many times as fast as it is heard the sound is drawn here, at the middle of the corpus."""
-        voice, point = self.copy(), self.instrument.centre.float()[None]
+        voice, point = self.copy(), self.space.centre.float()[None]
         voice.push(point, every=every)  # compiles, and packs the weights
         times = []
         for _ in range(TRIES):
@@ -59,5 +67,5 @@ class DrawnVoice(Voice):
 
     def _advance(self, points: Tensor, every: int) -> list[Tensor]:
         storage = "float32" if every == 1 else "bfloat16"
-        layers = (self.instrument.unpack(point) for point in points.to(self._device, torch.float32).split(1))
+        layers = (self.space.unpack(point) for point in points.to(self._device, torch.float32).split(1))
         return [self._synthesise(self._wave.push(z, self._context, storage)) for z in layers]

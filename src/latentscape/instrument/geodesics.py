@@ -10,7 +10,6 @@ the one that changes least besides.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -27,9 +26,7 @@ from latentscape.geometry.points import Spline
 from latentscape.geometry.record import PathRecord
 from latentscape.instrument.labels import Labels
 from latentscape.instrument.perceived import decoder, perceived
-
-if TYPE_CHECKING:
-    from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.space import Space
 
 SPACES = ("features", "descriptors")
 FAINT = 0.1
@@ -38,13 +35,11 @@ _CLIPS = 512
 _STILL = 1e-6
 
 
-def embedding_of(
-    instrument: "Instrument", space: str = "features", labels: Labels | None = None
-) -> Callable[[Tensor], Tensor]:
+def embedding_of(latent: Space, space: str = "features", labels: Labels | None = None) -> Callable[[Tensor], Tensor]:
     """Return points ``[n, d]`` -> coordinates ``[n, m]`` in which distance is measured; gradients flow.
 
     Args:
-        instrument: of sounds or images (which have features only).
+        latent: of sounds or images (which have features only).
         space: ``features`` or ``descriptors``, as the module says.
         labels: told to the model throughout.
 
@@ -54,17 +49,17 @@ def embedding_of(
     if space not in SPACES:
         raise UsageError(f"space '{space}' is not known, expected one of: {', '.join(SPACES)}")
     if space == "descriptors":
-        return perceived(instrument, labels)
-    decode = decoder(instrument, labels)
+        return perceived(latent, labels)
+    decode = decoder(latent, labels)
     with torch.no_grad():
-        places = decode(_codes(instrument)).flatten(1).float()
+        places = decode(_codes(latent)).flatten(1).float()
     deviation = float(places.std(0, correction=0).square().mean().sqrt())
     scale = places.shape[1] ** 0.5 * (deviation if deviation > _STILL else 1.0)
     return lambda z: decode(z).flatten(1) / scale
 
 
 def geodesics(
-    instrument: "Instrument",
+    latent: Space,
     a: Float[Tensor, "p d"],
     b: Float[Tensor, "p d"],
     *,
@@ -74,15 +69,15 @@ def geodesics(
     labels: Labels | None = None,
 ) -> Geodesics:
     """Return the geodesics between many pairs of points; see :func:`geodesic`."""
-    manifold = _manifold(instrument, space, uncertain, labels)
-    codes = _codes(instrument)
+    manifold = _manifold(latent, space, uncertain, labels)
+    codes = _codes(latent)
     graph = Neighbours(manifold, codes) if uncertain and len(codes) > 1 else None
-    ends = (ends.to(instrument.device, torch.float32) for ends in (a, b))
+    ends = (ends.to(latent.device, torch.float32) for ends in (a, b))
     return solve(manifold, *ends, segments=segments, graph=graph)
 
 
 def geodesic(
-    instrument: "Instrument",
+    latent: Space,
     a: Float[Tensor, " d"],
     b: Float[Tensor, " d"],
     *,
@@ -94,7 +89,7 @@ def geodesic(
     """Return the geodesic between two points, travelled at constant speed in its space.
 
     Args:
-        instrument: any.
+        latent: any.
         a: where it begins.
         b: where it ends.
         space: in which it is short: ``features`` or ``descriptors``.
@@ -106,8 +101,8 @@ def geodesic(
     Raises:
         UsageError: the points or the space don't fit.
     """
-    found = geodesics(instrument, a[None], b[None], space=space, uncertain=uncertain, segments=segments, labels=labels)
-    return along(found.points[0], embedding_of(instrument, space, labels))
+    found = geodesics(latent, a[None], b[None], space=space, uncertain=uncertain, segments=segments, labels=labels)
+    return along(found.points[0], embedding_of(latent, space, labels))
 
 
 def along(points: Float[Tensor, "n d"], embedding: Callable[[Tensor], Tensor]) -> PathRecord:
@@ -116,22 +111,22 @@ def along(points: Float[Tensor, "n d"], embedding: Callable[[Tensor], Tensor]) -
     return retimed(spline, embedding) if spline.length() > 0 else spline
 
 
-def _manifold(instrument: "Instrument", space: str, uncertain: bool, labels: Labels | None) -> PullBack:
-    embedding = embedding_of(instrument, space, labels)
+def _manifold(latent: Space, space: str, uncertain: bool, labels: Labels | None) -> PullBack:
+    embedding = embedding_of(latent, space, labels)
     if space == "descriptors":
-        described, features = embedding, embedding_of(instrument, "features", labels)
+        described, features = embedding, embedding_of(latent, "features", labels)
 
         def embedding(z: Tensor) -> Tensor:
             return torch.cat((described(z), FAINT * features(z)), 1)
 
-    codes = _codes(instrument)
+    codes = _codes(latent)
     if uncertain and len(codes) > 1:
         embedding = uncertainty.uncertain(embedding, codes)
-    return PullBack(embedding, instrument.dim)
+    return PullBack(embedding, latent.dim)
 
 
-def _codes(instrument: "Instrument") -> Float[Tensor, "c d"]:
+def _codes(latent: Space) -> Float[Tensor, "c d"]:
     """Return the mean codes of the corpus's clips, or of so many of them, evenly picked."""
-    clips = instrument.chart.clips
+    clips = latent.chart.clips
     rows = torch.linspace(0, len(clips) - 1, min(_CLIPS, len(clips))).round().long()
-    return clips[rows].to(instrument.device, torch.float32)
+    return clips[rows].to(latent.device, torch.float32)

@@ -13,8 +13,8 @@ Letters: n samples, H samples a step, :math:`m = \lceil n / H \rceil` steps, c c
 A part that is not known (no file of words beside a sound, say) is NaN, which a network hears as 0 throughout.
 """
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +26,7 @@ from torch import Tensor
 from latentscape.core.errors import ConfigError, DataError, LatentscapeError, UsageError
 from latentscape.data.hearing import Hearing, Place
 from latentscape.data.timeline import beside, codes_of, read_timeline
+from latentscape.instrument.space import Space
 from latentscape.models.heard import CodesConfig, TimedConfig
 from latentscape.signal import audio
 from latentscape.signal.mel import LogMel, LogMelConfig
@@ -33,6 +34,9 @@ from latentscape.signal.pitch import PitchConfig, contour
 
 MIDDLE_DB, SPREAD_DB = -40.0, 20.0
 """Levels are told as (dB - MIDDLE_DB) / SPREAD_DB."""
+
+Load = Callable[[Path, str], Space]
+"""Opens a run folder on a device."""
 
 
 class _Part(Protocol):
@@ -115,34 +119,32 @@ class TimedPart:
 class CodesPart:
     """Another run's latents."""
 
-    def __init__(self, config: CodesConfig, sample_rate: int) -> None:
-        from latentscape.instrument.loading import load
-
+    def __init__(self, config: CodesConfig, sample_rate: int, load: Load) -> None:
         try:
-            self.instrument = load(Path(config.run), "cpu")
+            self.space = load(Path(config.run), "cpu")
         except LatentscapeError as error:
             raise ConfigError(f"local: the latents that are heard are of another run: {error}") from error
-        sound = self.instrument.representation
+        sound = self.space.representation
         if sound is None or sound.channels != 1:
             raise ConfigError(f"local: {config.run} is not of sounds of one channel, so it can't be heard")
         self.config, self.sample_rate, self.sound = config, sample_rate, sound
-        self.channels = self.instrument.dim
+        self.channels = self.space.dim
 
     def listen(self, wave: Tensor, place: Place | None) -> Tensor:
         """Return the latents, on lines between the middles of the windows they are of."""
         own = torch.from_numpy(audio.resample(wave.numpy(), self.sample_rate, self.sound.sample_rate))
-        chart, instrument = self.instrument.chart, self.instrument
-        codes = (instrument.encode(own) - chart.mean) / chart.deviation.clamp_min(1e-6)
+        chart, space = self.space.chart, self.space
+        codes = (space.encode(own) - chart.mean) / chart.deviation.clamp_min(1e-6)
         hop = self.sound.hop / self.sound.sample_rate
-        middle = (instrument.window.length - 1) / 2
-        at = (np.arange(len(codes)) * instrument.step + middle) * hop
+        middle = (space.window.length - 1) / 2
+        at = (np.arange(len(codes)) * space.step + middle) * hop
         steps = -(-wave.shape[1] // self.config.hop)
         times = (np.arange(steps) + 0.5) * (self.config.hop / self.sample_rate)
         rows = [np.interp(times, at, row) for row in codes.T.double().numpy()]
         return torch.from_numpy(np.stack(rows)).float()
 
 
-PARTS: dict[type, Any] = {LogMelConfig: MelPart, PitchConfig: PitchPart, TimedConfig: TimedPart, CodesConfig: CodesPart}
+PARTS: dict[type, Any] = {LogMelConfig: MelPart, PitchConfig: PitchPart, TimedConfig: TimedPart}
 
 
 class Local(Hearing):
@@ -151,17 +153,19 @@ class Local(Hearing):
     Args:
         parts: what is heard, as configured; all with the same hop.
         sample_rate: Hz, of the sounds.
+        load: opens another run whose latents are heard.
 
     Raises:
         ConfigError: hops differ, or a part can't be made.
     """
 
-    def __init__(self, parts: Sequence[Any], sample_rate: int) -> None:
+    def __init__(self, parts: Sequence[Any], sample_rate: int, load: Load) -> None:
         hops = sorted({part.hop for part in parts})
         if len(hops) != 1:
             raise ConfigError(f"local: parts hop by {', '.join(map(str, hops))} samples, expected one hop of all")
         self.hop, self.sample_rate = hops[0], sample_rate
-        self.parts: list[_Part] = [PARTS[type(part)](part, sample_rate) for part in parts]
+        make = {**PARTS, CodesConfig: partial(CodesPart, load=load)}
+        self.parts: list[_Part] = [make[type(part)](part, sample_rate) for part in parts]
         self.channels = sum(part.channels for part in self.parts)
 
     def listen(self, wave: Float[Tensor, "1 n"], place: Place | None = None) -> Float[Tensor, "c m"]:

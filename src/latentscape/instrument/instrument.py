@@ -1,101 +1,45 @@
-r"""The Instrument: a model that has learnt a corpus, its representation and its latent map, ready to be played.
+r"""The Instrument: the space of a run, played: paths and points become sound of any length.
 
-Letters: c channels, n samples, f features a frame, T frames, m windows, d latent width (all layers, packed).
+Letters: c channels, n samples, m windows, d latent width (all layers, packed).
 
-.. math::
-    \text{sound} \xrightarrow{\text{analyse, cut}} x_{1..m} \xrightarrow{\text{posterior mean}} z_{1..m} \\
-    z_{1..m} \xrightarrow{\text{mean of } p(x \mid z)} x_{1..m} \xrightarrow{\text{join, synthesise}} \text{sound}
+.. math:: \text{path} \xrightarrow{\text{a point a frame}} z_{1..m} \xrightarrow{\text{decode, join}}
+    \text{features} \xrightarrow{\text{synthesise}} \text{sound}
 
-Every frame (window length 1) has a point. Longer windows are half overlapped (or as they were cut for training, where
-that overlaps more) and cross-faded; those of raw sound are moved into phase with one another where they follow a path
-(:mod:`latentscape.instrument.aligned`), and put end to end where the joining is ``plain``. Everything is a function of
-arguments and seeds, and the model is left as it was.
+Everything is a function of arguments and seeds, and the model is left as it was.
 """
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from pathlib import Path as File
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
-from latentscape.core.errors import DataError, UsageError
-from latentscape.core.random import seeded
-from latentscape.dist.conditional import Context, Latents, point
+from latentscape.core.errors import UsageError
 from latentscape.geometry.path import Path
 from latentscape.geometry.paths import PathRecord
-from latentscape.instrument.aligned import AlignedJoiner
-from latentscape.instrument.axes import NamedAxis, Naming, name_axes
-from latentscape.instrument.labels import Labels, context_of
-from latentscape.instrument.map import LatentMap, latent_map
+from latentscape.instrument.axes import NamedAxis, Naming
+from latentscape.instrument.labels import Labels
 from latentscape.instrument.morphs import morphed
+from latentscape.instrument.naming import name_axes
+from latentscape.instrument.space import Space
 from latentscape.instrument.stream import blocks_of, fades, whole_sound
 from latentscape.instrument.timing import stretch, stretched
+from latentscape.instrument.voice import Voice
 from latentscape.instrument.walks import walk
-from latentscape.instrument.windows import Joiner, count_windows, cut
-from latentscape.models.bounds import evaluating
-from latentscape.models.model import LatentModel
+from latentscape.instrument.windows import count_windows
 from latentscape.models.second_stage import SecondStage
-from latentscape.registry import Joining, Window
-from latentscape.signal.representation import Quality, Representation
-from latentscape.signal.waveform import Waveform
+from latentscape.registry import Joining
+from latentscape.signal.representation import Quality
 
-if TYPE_CHECKING:
-    from latentscape.instrument.voice import Voice
-
-FORMAT = 1
-"""Format of run folders that this version writes, and the newest that it reads."""
 FADE_SECONDS = 0.01
-_VALUES_AT_ONCE = 1 << 22
-_PRIOR_CODES = 2048
 
 
-class Instrument:
-    """A loaded run.
-
-    Args:
-        model: the latent model.
-        representation: of its sounds; ``None`` for images.
-        window: how x is cut from features.
-        vocabulary: label -> its values; a label's code is the place of its value.
-        chart: the latent map; ``None`` makes one of codes drawn from the prior.
-        config: the run's whole configuration, for those who ask.
-        name: of the run.
-        naming: the named axes; ``None`` finds principal ones when they are asked for.
-    """
-
-    def __init__(
-        self,
-        model: LatentModel,
-        representation: Representation | None = None,
-        window: Window = Window(),
-        vocabulary: Mapping[str, tuple[str, ...]] = {},
-        chart: LatentMap | None = None,
-        config: Mapping[str, Any] = {},
-        name: str = "",
-        naming: Naming | None = None,
-    ) -> None:
-        self.model = model
-        self.representation = representation
-        self.window = window
-        self.vocabulary = vocabulary
-        self.config = config
-        self.name = name
-        self.dim = sum(math.prod(shape) for shape in model.latent_shapes)
-        self._join_by(window.join or ("aligned" if self._raw else "fade"))
-        self._chart = chart
-        self._naming = naming
-
-    @classmethod
-    def load(cls, run: File | str, device: str = "auto") -> "Instrument":
-        """Return the instrument of a run folder; see :func:`latentscape.instrument.loading.load`."""
-        from latentscape.instrument.loading import load
-
-        return load(File(run), device)
+class Instrument(Space):
+    """A loaded run; arguments as of :class:`latentscape.instrument.space.Space`."""
 
     def joined(self, joining: Joining | None) -> "Instrument":
         """Return the same instrument with another joining of windows, or itself where that is ``None``.
@@ -109,47 +53,9 @@ class Instrument:
         other._join_by(joining)
         return other
 
-    def _join_by(self, joining: Joining) -> None:
-        if joining == "aligned" and not self._raw:
-            raise UsageError(f"{self.name or 'this run'} has no raw windows to bring into phase; join by fade or plain")
-        length = self.window.length
-        self.joining: Joining = joining
-        self.step = length if joining == "plain" else min(self.window.hop, max(1, length // 2))
-
-    @property
-    def _raw(self) -> bool:
-        return isinstance(self.representation, Waveform) and self.window.length > 1
-
-    def joiner(self, *, moving: bool = True) -> Joiner | AlignedJoiner:
-        """Return what joins windows into features.
-
-        Args:
-            moving: whether windows may be moved against one another; not where each has its place in time.
-        """
-        if moving and self.joining == "aligned" and self.representation is not None:
-            return AlignedJoiner(self.window.length, self.step, self.representation.sample_rate)
-        return Joiner(self.window.length, self.step)
-
-    def joins(self, samples: int) -> list[float]:
-        """Return the times in s at which the windows of a sound of so many samples meet: the middles of their fades."""
-        sound = self._sound()
-        first = self.step + max(0, self.window.length - self.step) // 2
-        return [place / sound.sample_rate for place in range(first * sound.hop, samples, self.step * sound.hop)]
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        tensors = (*self.model.parameters(), *self.model.buffers())
-        return tensors[0].device if tensors else torch.device("cpu")
-
-    @cached_property
-    def chart(self) -> LatentMap:
-        """The latent map: of the corpus, or else of codes drawn from the prior."""
-        return self._chart or latent_map(self._draw(_PRIOR_CODES, None, 0, 1.0))
-
     @cached_property
     def naming(self) -> Naming:
-        """The named axes with all that is known of them: as the run holds them, or else found now."""
+        """The named axes with all that is known of them: as the run holds them, or else principal ones, found now."""
         return self._naming or name_axes(self)
 
     @property
@@ -157,72 +63,9 @@ class Instrument:
         """The named axes, by falling deviation."""
         return self.naming.axes
 
-    @property
-    def centre(self) -> Float[Tensor, " d"]:
-        """The mean code of the corpus."""
-        return self.chart.mean
-
-    def range(self, axis: int) -> tuple[float, float]:
-        """Return the 1 % and 99 % quantiles of the corpus's codes along a latent coordinate."""
-        if not 0 <= axis < self.dim:
-            raise UsageError(f"axis {axis} does not exist, expected 0 to {self.dim - 1}")
-        return float(self.chart.low[axis]), float(self.chart.high[axis])
-
     def walk(self, kind: str, **options: Any) -> PathRecord:
         """Return a path through the corpus; see :func:`latentscape.instrument.walks.walk`."""
         return walk(self, kind, **options)
-
-    # sound or arrays -> points
-
-    def encode(self, given: Num[Tensor, "..."], labels: Labels | None = None) -> Float[Tensor, "m d"]:
-        """Return the posterior means of a sound's windows, or of images.
-
-        Args:
-            given: a wave ``[c, n]`` at the representation's rate, or images ``[m, *event]``.
-            labels: of the sound, for a model that is told them; those not given are unknown.
-
-        Raises:
-            DataError: the shape does not fit, or a value is not finite.
-            UsageError: a label or value is not known.
-        """
-        x = self.windows(given)
-        codes = []
-        with evaluating(self.model):
-            for rows in x.split(self._rows_at_once()):
-                latents = self.model.encode(rows.to(self.device), self.context(labels, len(rows)))
-                codes.append(self._pack(latents).cpu())
-        return torch.cat(codes)
-
-    def windows(self, given: Num[Tensor, "..."]) -> Num[Tensor, "m ..."]:
-        """Return x: the windows that cover a wave ``[c, n]`` (silence beyond its end), or images as they are."""
-        if self.representation is None:
-            if given.shape[1:] != self.model.event_shape:
-                raise DataError(f"got images of shape {list(given.shape[1:])}, expected {list(self.model.event_shape)}")
-            return given
-        if given.ndim != 2:
-            raise DataError(f"got a wave of shape {list(given.shape)}, expected [{self.representation.channels}, n]")
-        if not torch.isfinite(given).all():
-            raise DataError("got a wave that holds NaN or infinity")
-        features = self.representation.analyse(given[None])[0]
-        silence = self.representation.analyse(torch.zeros(1, self.representation.channels, 1))[0, :, 0]
-        return cut(features, self.window.length, self.step, silence.to(features.device))
-
-    # points -> arrays or sound
-
-    def decode(self, z: Float[Tensor, "m d"], labels: Labels | None = None) -> Num[Tensor, "..."]:
-        """Return the means of p(x | z): features ``[f, T]`` with the windows joined, or images ``[m, *event]``.
-
-        A label's value may be one for all points.
-        """
-        self._check_points(z)
-        if self.representation is None:
-            return torch.cat(list(self._events(lambda low, high: z[low:high], len(z), labels))).cpu()
-        return torch.cat(list(self._features(lambda low, high: z[low:high], len(z), labels, moving=False)), 1).cpu()
-
-    def events(self, z: Float[Tensor, "m d"], labels: Labels | None = None) -> Iterator[Num[Tensor, "b ..."]]:
-        """Yield the means of p(x | z) as the model gives them, a bounded number at a time, on its device."""
-        self._check_points(z)
-        return self._events(lambda low, high: z[low:high], len(z), labels)
 
     def render(
         self,
@@ -266,10 +109,8 @@ class Instrument:
             raise UsageError(f"got a block of {block} samples, expected at least 1")
         return blocks_of(self._live(*self._plan(points, seconds), labels), block)
 
-    def voice(self, labels: Labels | None = None) -> "Voice":
+    def voice(self, labels: Labels | None = None) -> Voice:
         """Return a live voice at its begin; see :mod:`latentscape.instrument.voice`, also for what is refused."""
-        from latentscape.instrument.voice import Voice
-
         return Voice(self, labels)
 
     def reconstruct(
@@ -365,28 +206,7 @@ class Instrument:
         mixed = morphed(self, first, second, kind, weight=weight, speed=speed, layers=layers, labels=labels)
         return self.render(mixed, longer if seconds is None else seconds, quality=quality, labels=labels)
 
-    def grid(self, rows: int, columns: int, *, reach: float = 2.0, labels: Labels | None = None) -> Num[Tensor, "..."]:
-        """Return x decoded over the plane of the first two principal axes, ``[rows, columns, *event]``.
-
-        Points go ``reach`` standard deviations of the corpus's codes to either side, the first axis along columns.
-        """
-        chart = self.chart
-        x, y = torch.linspace(-reach, reach, columns), torch.linspace(-reach, reach, rows)
-        plane = torch.stack((x.expand(rows, -1), y[:, None].expand(-1, columns)), -1)[..., : len(chart.spread)]
-        z = chart.lift((plane * chart.spread[:2]).flatten(0, 1))
-        events = torch.cat(list(self._events(lambda low, high: z[low:high], len(z), labels))).cpu()
-        return events.reshape(rows, columns, *events.shape[1:])
-
     # parts
-
-    def _sound(self) -> Representation:
-        if self.representation is None:
-            raise UsageError(f"this run {self.name} makes images, not sound; use encode, decode, sample or grid")
-        return self.representation
-
-    def _check_points(self, z: Tensor) -> None:
-        if z.ndim != 2 or z.shape[1] != self.dim or not len(z):
-            raise UsageError(f"got points {list(z.shape)}, expected [n >= 1, {self.dim}]")
 
     def _plan(self, points: Path | Tensor, seconds: float | None) -> tuple[int, Callable[[int], Callable]]:
         """Return how many samples to make, and count -> (low, high) -> points, evaluated piece by piece."""
@@ -430,42 +250,6 @@ class Instrument:
         count = self._count(samples)
         return self._features(source(count), count, labels)
 
-    def _features(
-        self, source: Callable[[int, int], Tensor], count: int, labels: Labels | None, *, moving: bool = True
-    ) -> Iterator[Tensor]:
-        """Yield joined features ``[f, t]``, a bounded number of frames at a time."""
-        joiner = self.joiner(moving=moving)
-        for events in self._events(source, count, labels):
-            yield self.legal(joiner.push(events.float()))
-        rest = joiner.flush()
-        if rest is not None:
-            yield self.legal(rest)
-
-    def legal(self, features: Tensor) -> Tensor:
-        """Return features that the representation can have: codes are whole, levels not under the floor."""
-        sound = self._sound()
-        if sound.dtype == torch.int64:
-            return features.round().long()
-        return features if sound.floor is None else features.clamp_min(sound.floor)
-
-    def _events(self, source: Callable[[int, int], Tensor], count: int, labels: Labels | None) -> Iterator[Tensor]:
-        """Yield the means of p(x | z), ``[rows, *event]``, a bounded number of values at a time."""
-        size = self._rows_at_once()
-        context = self.context(labels, 1)
-        for low in range(0, count, size):
-            z = source(low, min(count, low + size)).to(self.device, torch.float32)
-            told = {name: value.expand(len(z)) for name, value in context.items()}
-            with evaluating(self.model):
-                events = point(self.model.decode(self.unpack(z), told))
-            yield events
-
-    def _rows_at_once(self) -> int:
-        return max(1, _VALUES_AT_ONCE // max(self.dim, math.prod(self.model.event_shape)))
-
-    def context(self, labels: Labels | None, rows: int) -> Context:
-        """Return labels as codes for ``rows`` items; those not given are unknown."""
-        return context_of(labels, self.vocabulary, rows, self.device)
-
     def _alone(self, vary: int, temperature: float | Sequence[float]) -> tuple[float, ...]:
         """Return the temperatures that let one layer vary."""
         layers = len(self.model.latent_shapes)
@@ -473,25 +257,3 @@ class Instrument:
             raise UsageError(f"layer {vary} does not exist, expected 1 (top) to {layers}")
         every = [temperature] * layers if isinstance(temperature, int | float) else temperature
         return tuple(float(own) if layer == vary else 0.0 for layer, own in enumerate(every, 1))
-
-    def _draw(self, n: int, labels: Labels | None, seed: int, temperature: float | Sequence[float]) -> Tensor:
-        if n < 1:
-            raise UsageError(f"got {n} samples, expected at least 1")
-        layers = len(self.model.latent_shapes)
-        one = isinstance(temperature, int | float)
-        warmth = [float(temperature)] * layers if one else [float(t) for t in temperature]
-        if len(warmth) != layers:
-            raise UsageError(f"got {len(warmth)} temperatures, the model has {layers} layers, top first")
-        warmth = [] if all(t == 1 for t in warmth) else warmth
-        with evaluating(self.model), seeded("sample", seed, device=self.device):
-            latents = self.model.generate(n, self.context(labels, n), temperature=warmth)
-        return self._pack(latents).cpu()
-
-    def _pack(self, latents: Latents) -> Tensor:
-        return torch.cat([z.flatten(1) for z in latents], 1)
-
-    def unpack(self, z: Float[Tensor, "m d"]) -> Latents:
-        """Return packed points as the model's layers."""
-        shapes = self.model.latent_shapes
-        parts = z.split([math.prod(shape) for shape in shapes], 1)
-        return tuple(part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True))

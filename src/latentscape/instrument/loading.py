@@ -21,7 +21,7 @@ from latentscape.data.word_vectors import WordVectors
 from latentscape.instrument.axes import FILE as AXES
 from latentscape.instrument.axes import Naming
 from latentscape.instrument.hearing import Local
-from latentscape.instrument.instrument import FORMAT, Instrument
+from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.map import LatentMap
 from latentscape.instrument.streamed import Streamed
 from latentscape.instrument.tagging import Listener
@@ -31,6 +31,9 @@ from latentscape.models.model import LatentModel, Model
 from latentscape.models.tagger import Tagger, TaggerConfig
 from latentscape.registry import SpaceConfig, Window, build_model, build_representation, makes_waves
 from latentscape.signal.representation import Representation
+
+FORMAT = 1
+"""Format of run folders that this version writes, and the newest that it reads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +98,7 @@ def load_waves(run: File | str, device: str = "auto") -> Waves | None:
     assert isinstance(opened.model, Autoregressive)
     assert opened.representation is not None
     local = opened.space.local
-    hearing = Local(local, opened.representation.sample_rate) if local else None
+    hearing = Local(local, opened.representation.sample_rate, load) if local else None
     vectors = WordVectors.load(run) if (run / f"{WORDS}.json").exists() else None
     return Waves(opened.model, opened.representation, opened.vocabulary, opened.config, run.name, hearing, vectors)
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,10 +10,8 @@ from torch import Tensor
 from latentscape.core.errors import UsageError, nearest
 from latentscape.geometry.paths import Line, Retimed, Sphere, slerp
 from latentscape.instrument.labels import Labels
+from latentscape.instrument.space import Space
 from latentscape.instrument.walks import leg, middle, paced
-
-if TYPE_CHECKING:
-    from latentscape.instrument.instrument import Instrument
 
 MORPHS = ("line", "sphere", "geodesic")
 
@@ -35,7 +32,7 @@ def coordinates(shapes: Sequence[tuple[int, ...]], layers: Sequence[int]) -> Boo
 
 
 def morphed(
-    instrument: "Instrument",
+    space: Space,
     first: Float[Tensor, "n d"],
     second: Float[Tensor, "n d"],
     kind: str,
@@ -61,17 +58,17 @@ def morphed(
         UsageError: the kind or speed is not known, or a layer does not exist.
     """
     if layers is not None:
-        second = torch.where(coordinates(instrument.model.latent_shapes, layers), second, first)
+        second = torch.where(coordinates(space.model.latent_shapes, layers), second, first)
     if kind not in MORPHS:
         raise UsageError(f"morph '{kind}' is not known{nearest(kind, MORPHS)}")
-    low, high, centre = first.mean(0), second.mean(0), middle(instrument)
+    low, high, centre = first.mean(0), second.mean(0), middle(space)
     if kind == "line":
         path = Line(a=low.tolist(), b=high.tolist())
     elif kind == "sphere":
         path = Sphere(a=low.tolist(), b=high.tolist(), centre=centre.tolist())
     else:
-        path = leg(instrument, kind, low, high)
-    path = paced(instrument, path, speed, labels)
+        path = leg(space, kind, low, high)
+    path = paced(space, path, speed, labels)
     share = torch.linspace(0, 1, len(first), dtype=torch.float64)
     share = share if weight is None else torch.full_like(share, weight)
     if kind == "geodesic":

@@ -18,7 +18,6 @@ is divided by its standard deviation over the mean codes of the corpus's clips, 
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -27,10 +26,8 @@ from torch import Tensor
 from latentscape.core.errors import UsageError
 from latentscape.dist.conditional import point
 from latentscape.instrument.labels import Labels
+from latentscape.instrument.space import Space
 from latentscape.signal.representation import Representation, widths
-
-if TYPE_CHECKING:
-    from latentscape.instrument.instrument import Instrument
 
 PERCEIVED = ("loudness", "brightness", "bandwidth", "noisiness", "pitch")
 """The descriptors, in the order of their columns."""
@@ -43,18 +40,18 @@ _SHARPNESS = 20.0
 _OCTAVE_COST = 0.15
 
 
-def perceived(instrument: "Instrument", labels: Labels | None = None) -> Callable[[Tensor], Tensor]:
+def perceived(space: Space, labels: Labels | None = None) -> Callable[[Tensor], Tensor]:
     """Return points ``[n, d]`` -> descriptors ``[n, k]`` of what they sound like, in deviations of the corpus.
 
     Args:
-        instrument: of sounds.
+        space: of sounds.
         labels: told to the model throughout.
 
     Raises:
         UsageError: its features have no spectrum (codes, images, or windows of a few samples).
     """
-    decode, window = decoder(instrument, labels), instrument.window
-    representation = instrument.representation
+    decode, window = decoder(space, labels), space.window
+    representation = space.representation
 
     def raw(z: Tensor) -> Tensor:
         events = decode(z)
@@ -68,7 +65,7 @@ def perceived(instrument: "Instrument", labels: Labels | None = None) -> Callabl
             raise UsageError(f"a run of {kind} has no perceived distance: there is no spectrum; use latent or feature")
         return found
 
-    clips = instrument.chart.clips
+    clips = space.chart.clips
     rows = torch.linspace(0, len(clips) - 1, min(_CLIPS, len(clips))).round().long()
     with torch.no_grad():
         deviation = raw(clips[rows]).std(0, correction=0)
@@ -76,17 +73,17 @@ def perceived(instrument: "Instrument", labels: Labels | None = None) -> Callabl
     return lambda z: raw(z) / deviation.to(z.device)
 
 
-def decoder(instrument: "Instrument", labels: Labels | None = None) -> Callable[[Tensor], Tensor]:
+def decoder(space: Space, labels: Labels | None = None) -> Callable[[Tensor], Tensor]:
     """Return points ``[n, d]`` -> means of p(x | z), ``[n, *event]`` on the device of the points; gradients flow."""
-    context = instrument.context(labels, 1)
-    model = instrument.model
+    context = space.context(labels, 1)
+    model = space.model
 
     def decode(z: Tensor) -> Tensor:
         told = {name: value.expand(len(z)) for name, value in context.items()}
         training = model.training
         model.eval()
         try:
-            return point(model.decode(instrument.unpack(z.to(instrument.device)), told)).to(z.device)
+            return point(model.decode(space.unpack(z.to(space.device)), told)).to(z.device)
         finally:
             model.train(training)
 

@@ -13,7 +13,6 @@ window are glided between as ever: without a slow sequence, this is the same sou
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Num
@@ -23,6 +22,7 @@ from latentscape.core.errors import UsageError
 from latentscape.core.random import seeded
 from latentscape.dist.conditional import point
 from latentscape.geometry.path import Path
+from latentscape.instrument.drawn import DrawnVoice
 from latentscape.instrument.instrument import FADE_SECONDS, Instrument
 from latentscape.instrument.labels import Labels
 from latentscape.instrument.stream import fades
@@ -34,9 +34,6 @@ from latentscape.models.vlae import GLIDE, Vlae
 from latentscape.nets.wavenet_sampler import Manner
 from latentscape.registry import Joining
 from latentscape.signal.representation import Quality
-
-if TYPE_CHECKING:
-    from latentscape.instrument.voice import Voice
 
 
 class Streamed(Instrument):
@@ -130,11 +127,9 @@ class Streamed(Instrument):
         """What live voices draw by, made ready once."""
         return Decoder(self.model)
 
-    def voice(self, labels: Labels | None = None) -> "Voice":
+    def voice(self, labels: Labels | None = None) -> DrawnVoice:
         """Return a live voice at its begin; it takes a point every :data:`latentscape.models.vlae.GLIDE` samples."""
-        from latentscape.instrument.drawn import DrawnVoice
-
-        return DrawnVoice(self, labels)
+        return DrawnVoice(self, labels, decoder=self.decoder, seed=self.seed, manner=self.manner)
 
     def _live_count(self, samples: int) -> int:
         return -(-samples // GLIDE)

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from latentscape.core.errors import UsageError
 from latentscape.dist.conditional import point
-from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.labels import Labels
+from latentscape.instrument.space import Space
 from latentscape.models.bounds import evaluating
 
 
@@ -34,30 +34,30 @@ class Voice:
         hop: samples that a point stands for (window step times hop of the representation).
     """
 
-    def __init__(self, instrument: Instrument, labels: Labels | None = None) -> None:
+    def __init__(self, space: Space, labels: Labels | None = None) -> None:
         """Begin at silence.
 
         Args:
-            instrument: whose model and representation make the sound.
+            space: whose model and representation make the sound.
             labels: told to the model until a push tells others.
 
         Raises:
             UsageError: a run of images, a representation that needs the whole sound, or a label that is not known.
         """
-        sound = instrument.representation
+        sound = space.representation
         if sound is None:
-            raise UsageError(f"this run {instrument.name} makes images, not sound, and can't be played")
+            raise UsageError(f"this run {space.name} makes images, not sound, and can't be played")
         live = sound.live()
         if live is None:
             raise UsageError(f"{type(sound).__name__} needs the whole sound and can't be played live; use render")
-        self.instrument = instrument
+        self.space = space
         self.samples = 0
-        self.hop = instrument.step * sound.hop
+        self.hop = space.step * sound.hop
         self._sound, self._live = sound, live
-        self._device = instrument.device
+        self._device = space.device
         self._state = live.initial(1)
-        self._joiner = instrument.joiner()
-        self._context = instrument.context(labels, 1)
+        self._joiner = space.joiner()
+        self._context = space.context(labels, 1)
         self._event: Tensor | None = None
 
     def push(
@@ -75,7 +75,7 @@ class Voice:
             UsageError: a label or value is not known.
         """
         if labels is not None:
-            self._context = self.instrument.context(labels, 1)
+            self._context = self.space.context(labels, 1)
         count = len(points)
         waves = [torch.zeros(self._sound.channels, 0)]
         for low in range(0, count, every):
@@ -121,12 +121,12 @@ class Voice:
         return [self._synthesise(self._joiner.push(one)) for one in events]
 
     def _decode(self, z: Float[Tensor, "1 d"]) -> Tensor:
-        model = self.instrument.model
+        model = self.space.model
         # going through all modules to set what is set already would take a third of a block's time
         with evaluating(model) if model.training else torch.no_grad():
-            return point(model.decode(self.instrument.unpack(z), self._context)).float()
+            return point(model.decode(self.space.unpack(z), self._context)).float()
 
     def _synthesise(self, features: Tensor) -> Tensor:
-        legal = self.instrument.legal(features).cpu()
+        legal = self.space.legal(features).cpu()
         wave, self._state = self._live.push(legal[None], self._state)
         return wave[0]

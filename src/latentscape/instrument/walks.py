@@ -6,7 +6,7 @@ principal ones; numbers name latent coordinates, words the run's named axes.
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -22,9 +22,7 @@ from latentscape.geometry.record import MOST_POINTS
 from latentscape.instrument.labels import Labels
 from latentscape.instrument.map import LatentMap
 from latentscape.instrument.perceived import perceived
-
-if TYPE_CHECKING:
-    from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.space import Space
 
 ABOUT = ("traversal", "grid", "diagonal", "circle", "spiral", "lissajous", "random_walk", "drift")
 """Kinds that go about the middle of the corpus."""
@@ -37,7 +35,7 @@ SPEEDS = ("time", "latent", "feature", "perceived")
 
 
 def walk(
-    instrument: "Instrument",
+    space: Space,
     kind: str,
     *,
     axes: Sequence[int | str] | None = None,
@@ -57,7 +55,7 @@ def walk(
       those given.
 
     Args:
-        instrument: with its latent map.
+        space: with its latent map.
         kind: one of the above.
         axes: numbers of latent coordinates or names of axes, as many as the kind needs.
         through: points, for kinds that go through some.
@@ -75,17 +73,17 @@ def walk(
     if kind in THROUGH:
         if axes is not None:
             raise UsageError(f"a {kind} goes through points, but got axes {list(axes)}")
-        points = _drawn(instrument.chart, THROUGH[kind], options.pop("seed", 0)) if through is None else through
-        return _through(instrument, kind, points, options)
+        points = _drawn(space.chart, THROUGH[kind], options.pop("seed", 0)) if through is None else through
+        return _through(space, kind, points, options)
     if through is not None:
         raise UsageError(f"a {kind} goes through no given points; {', '.join(THROUGH)} do")
-    return _about(instrument, kind, axes, reach, options)
+    return _about(space, kind, axes, reach, options)
 
 
 def _about(
-    instrument: "Instrument", kind: str, axes: Sequence[int | str] | None, reach: float, options: dict[str, Any]
+    space: Space, kind: str, axes: Sequence[int | str] | None, reach: float, options: dict[str, Any]
 ) -> PathRecord:
-    chart = instrument.chart
+    chart = space.chart
     needed = {"traversal": 1, "grid": 2, "circle": 2, "spiral": 2}.get(kind)
     if axes is not None and (needed or len(axes)) != len(axes):
         raise UsageError(f"a {kind} got axes {list(axes)}, expected {needed}")
@@ -93,7 +91,7 @@ def _about(
         raise UsageError(f"a {kind} got axes {list(axes)}, expected different ones")
     if kind == "lissajous" and axes is None:
         needed = len(options.get("frequencies", (3, 2)))
-    chosen, sizes = _axes(instrument, axes, _carrying(chart) if kind == "diagonal" else needed)
+    chosen, sizes = _axes(space, axes, _carrying(chart) if kind == "diagonal" else needed)
     if needed and len(chosen) < needed:
         raise UsageError(f"a {kind} needs {needed} axes, but the latent space has {chart.dim}")
     if kind == "diagonal":
@@ -133,21 +131,19 @@ def _within(chart: LatentMap, axes: Sequence[Axis], sizes: Sequence[float]) -> l
     return [size / far for size in sizes] if far > 0 else list(sizes)
 
 
-def _axes(
-    instrument: "Instrument", axes: Sequence[int | str] | None, count: int | None
-) -> tuple[list[Axis], list[float]]:
+def _axes(space: Space, axes: Sequence[int | str] | None, count: int | None) -> tuple[list[Axis], list[float]]:
     """Return axes and the corpus's deviation along each."""
-    chart = instrument.chart
+    chart = space.chart
     if axes is None:
         return [tuple(axis) for axis in chart.axes[:count].tolist()], chart.spread[:count].tolist()
-    pairs = [_axis(instrument, axis) for axis in axes]
+    pairs = [_axis(space, axis) for axis in axes]
     return [axis for axis, _ in pairs], [size for _, size in pairs]
 
 
-def _axis(instrument: "Instrument", axis: int | str) -> tuple[Axis, float]:
-    chart = instrument.chart
+def _axis(space: Space, axis: int | str) -> tuple[Axis, float]:
+    chart = space.chart
     if isinstance(axis, str):
-        named = {one.name: one for one in instrument.axes}
+        named = {one.name: one for one in space.axes}
         if axis not in named:
             raise UsageError(f"axis '{axis}' is not known{nearest(axis, named)}")
         return tuple(named[axis].direction), named[axis].deviation
@@ -164,47 +160,45 @@ def _drawn(chart: LatentMap, count: int, seed: int) -> Float[Tensor, "k d"]:
     return chart.lift(torch.from_numpy(stream.standard_normal((count, len(chart.spread)))).float() * chart.spread)
 
 
-def _through(instrument: "Instrument", kind: str, points: Float[Tensor, "k d"], options: dict[str, Any]) -> PathRecord:
+def _through(space: Space, kind: str, points: Float[Tensor, "k d"], options: dict[str, Any]) -> PathRecord:
     few = 3 if kind == "triangle" else 2
     if len(points) < few or (kind == "triangle" and len(points) > 3):
         raise UsageError(f"a {kind} got {len(points)} points, expected {few}{'' if kind == 'triangle' else ' or more'}")
     if kind == "spline":
         return path_from_json({"kind": kind, "points": points.tolist(), **options})
     ends = [*points, points[0]] if kind == "triangle" else [*points]
-    legs = [leg(instrument, kind, a, b, options) for a, b in pairwise(ends)]
+    legs = [leg(space, kind, a, b, options) for a, b in pairwise(ends)]
     return legs[0] if len(legs) == 1 else PathSequence(paths=tuple(legs))
 
 
-def middle(instrument: "Instrument") -> Float[Tensor, " d"]:
+def middle(space: Space) -> Float[Tensor, " d"]:
     """Return what great circles go about: the mean code of the corpus, or the origin where codes lie on a sphere."""
-    prior = getattr(instrument.model, "prior", None)
-    return torch.zeros_like(instrument.centre) if isinstance(prior, SpherePrior) else instrument.centre
+    prior = getattr(space.model, "prior", None)
+    return torch.zeros_like(space.centre) if isinstance(prior, SpherePrior) else space.centre
 
 
 def leg(
-    instrument: "Instrument", kind: str, a: Float[Tensor, " d"], b: Float[Tensor, " d"], options: Mapping[str, Any] = {}
+    space: Space, kind: str, a: Float[Tensor, " d"], b: Float[Tensor, " d"], options: Mapping[str, Any] = {}
 ) -> PathRecord:
     """Return the line, sphere (about :func:`middle`) or (any other kind) geodesic from one point to another."""
     if kind in ("line", "sphere"):
-        about = {"centre": middle(instrument).tolist()} if kind == "sphere" else {}
+        about = {"centre": middle(space).tolist()} if kind == "sphere" else {}
         return path_from_json({"kind": kind, "a": a.tolist(), "b": b.tolist(), **about, **options})
     from latentscape.instrument.geodesics import geodesic
 
-    return geodesic(instrument, a, b, **options)
+    return geodesic(space, a, b, **options)
 
 
-def recorded(
-    instrument: "Instrument", wave: Float[Tensor, "c n"], labels: Labels | None = None, name: str = ""
-) -> Recorded:
+def recorded(space: Space, wave: Float[Tensor, "c n"], labels: Labels | None = None, name: str = "") -> Recorded:
     """Return the course of a sound through the latent space; rendered in its own time, it is heard again.
 
     Raises:
         UsageError: the sound is too long to be a path.
     """
-    codes = instrument.encode(wave, labels)
+    codes = space.encode(wave, labels)
     if len(codes) > MOST_POINTS:
         raise UsageError(f"a sound of {len(codes):,} windows is too long for a path, expected at most {MOST_POINTS:,}")
-    rate = instrument.representation.sample_rate if instrument.representation else wave.shape[1]
+    rate = space.representation.sample_rate if space.representation else wave.shape[1]
     return Recorded(points=codes.tolist(), seconds=wave.shape[1] / rate, name=name)
 
 
@@ -213,11 +207,11 @@ def carried(path: Recorded, onto: Recorded) -> Moved:
     return Moved(path=path, by=(onto.matrix.mean(0) - path.matrix.mean(0)).tolist())
 
 
-def paced(instrument: "Instrument", path: PathRecord, speed: str, labels: Labels | None = None) -> PathRecord:
+def paced(space: Space, path: PathRecord, speed: str, labels: Labels | None = None) -> PathRecord:
     """Return a path at constant speed in some distance, as a record that needs no model any more.
 
     Args:
-        instrument: whose decoder says what is heard.
+        space: whose decoder says what is heard.
         path: any record.
         speed: ``time`` leaves it as it is; ``latent``; ``feature`` and ``perceived`` as geodesics
             measure them (:func:`latentscape.instrument.geodesics.embedding_of`).
@@ -234,7 +228,7 @@ def paced(instrument: "Instrument", path: PathRecord, speed: str, labels: Labels
         case "feature":
             from latentscape.instrument.geodesics import embedding_of
 
-            return retimed(path, embedding_of(instrument, "features", labels))
+            return retimed(path, embedding_of(space, "features", labels))
         case "perceived":
-            return retimed(path, perceived(instrument, labels))
+            return retimed(path, perceived(space, labels))
     raise UsageError(f"speed '{speed}' is not known{nearest(speed, SPEEDS)}")

@@ -24,7 +24,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from latentscape.core.errors import UsageError
-from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.loading import load
 from latentscape.play import limits
 from latentscape.play.api import Api
 from latentscape.play.desk import Desk
@@ -149,7 +149,7 @@ def serve(
     Raises:
         LatentscapeError: the run can't be loaded or played, or the port can't be had.
     """
-    stage = Stage(Instrument.load(run, device))
+    stage = Stage(load(run, device))
     if stage.notice:
         say(stage.notice)
     listener = bind(host or LOOPBACK[0], port)

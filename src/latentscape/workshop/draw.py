@@ -11,8 +11,7 @@ from torch import Tensor
 from latentscape.core.errors import UsageError
 from latentscape.core.random import seed_of
 from latentscape.core.storage import save_bytes_to
-from latentscape.instrument.instrument import Instrument
-from latentscape.instrument.loading import load_waves
+from latentscape.instrument.loading import load, load_waves
 from latentscape.instrument.streamed import Streamed
 from latentscape.instrument.waves import Waves
 from latentscape.measure.failing import failing
@@ -82,7 +81,7 @@ def sample(
         if making.vocoder is not None:
             raise UsageError(f"{waves.name} makes waves itself; leave --vocoder out")
         return _sample_waves(run, waves, out, making, count, seconds, seed, temperature, drawing)
-    instrument = Instrument.load(run, making.device)
+    instrument = load(run, making.device)
     drawn: dict[str, Any] = {"seed": seed, "temperature": temperature, "vary": vary, "stage": stage}
     stem = "sample" if vary is None else f"layer{vary}-"
     if instrument.representation is None:

@@ -18,7 +18,7 @@ from latentscape.core.storage import load_object
 from latentscape.data.corpus import ImageCorpus, SoundCorpus, SourceOptions
 from latentscape.data.sources import open_source
 from latentscape.instrument.instrument import Instrument
-from latentscape.instrument.loading import load_waves
+from latentscape.instrument.loading import load, load_waves
 from latentscape.instrument.vocoder import vocoded
 from latentscape.registry import Joining
 from latentscape.signal import audio
@@ -81,7 +81,7 @@ def labels_of(texts: Sequence[str] | None) -> dict[str, str]:
 
 def sounding(run: Path, making: Making) -> tuple[Instrument, Representation]:
     """Load a run that makes sound, with its representation."""
-    instrument = Instrument.load(run, making.device)
+    instrument = load(run, making.device)
     if instrument.representation is None:
         raise UsageError(f"{run} makes images, not sound; `latentscape sample` and its page show them")
     instrument = speaking(instrument.joined(making.join), making)

@@ -15,8 +15,7 @@ from latentscape.edit.restyle.engine import Each, Restyled, Wish, restyle
 from latentscape.edit.restyle.methods import method_of
 from latentscape.edit.restyle.networks import Network, Trained
 from latentscape.edit.restyle.waves import restyle_waves
-from latentscape.instrument.instrument import Instrument
-from latentscape.instrument.loading import load_listener, load_waves
+from latentscape.instrument.loading import load, load_listener, load_waves
 from latentscape.measure.style import judge_restyling
 from latentscape.signal import audio
 from latentscape.workshop.making import Making, free
@@ -121,7 +120,7 @@ def restyled(
     if method_of(what.wish.method).place == "codes":
         assert what.run is not None
         assert content is not None
-        instrument = Instrument.load(what.run, making.device)
+        instrument = load(what.run, making.device)
         return restyle_codes(instrument, content, style, rate, what.wish, labels=making.labels, quality=making.quality)
     if method_of(what.wish.method).place == "waves":
         assert what.run is not None

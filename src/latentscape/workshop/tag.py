@@ -12,8 +12,7 @@ from latentscape.core.errors import UsageError
 from latentscape.core.storage import save_bytes_to, save_json
 from latentscape.edit.imagine import NONE, Goal, Imagined, Priors, imagine, unit_of
 from latentscape.edit.inside import UnitView, look, strengths
-from latentscape.instrument.instrument import Instrument
-from latentscape.instrument.loading import load_listener
+from latentscape.instrument.loading import load, load_listener
 from latentscape.instrument.tagging import Hearing, Listener
 from latentscape.workshop.making import (
     SUFFIX,
@@ -194,7 +193,7 @@ def imagined(run: Path, wanted: str, out: Path, way: Way = Way(), making: Making
     judge = None if way.judge is None else load_listener(way.judge, making.device)
     goal = (None if wanted in listener.classes else unit_named(wanted)) or Goal(wanted)
     begin: Tensor | None = None if way.begin is None else sound_of(run, way.begin, listener.representation)[1]
-    manifold = None if way.manifold is None else Instrument.load(way.manifold, making.device)
+    manifold = None if way.manifold is None else load(way.manifold, making.device)
     options: dict[str, Any] = {"seconds": way.seconds, "manifold": manifold, "steps": way.steps, "seed": way.seed}
     (found,) = imagine(listener, [goal], [begin], priors=Priors() if way.priors else NONE, **options)
     lines = [write(target, found.wave, listener.representation, making), _told(goal, found)]
