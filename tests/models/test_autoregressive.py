@@ -262,3 +262,23 @@ def test_each_part_of_a_series_is_also_withheld_by_itself():
     whole = made(series=series | {"parts": ()}, condition_dropout=0.3)
     unknown = whole._withheld({"series": torch.ones(4000, 3, 3)}, 4000, torch.device("cpu"))["series"].isnan()
     assert torch.equal(unknown.flatten(1).all(1), unknown.flatten(1).any(1))
+
+
+@pytest.mark.parametrize("kind", ["categorical", "values"])
+def test_the_past_is_noisy_in_training_alone_and_nothing_else_is(kind):
+    model, x = made(kind, past_noise=2.0), data(kind, 400)
+    conditional = model.conditional
+    past = conditional.read(x)[:, 0]
+    assert torch.equal(conditional.eval().disturbed(past), past)
+    with seeded("noise", 0):
+        noise = (conditional.train().disturbed(past) - past).double()
+    inner = (past > 7) & (past < 9) if conditional.net.levels else torch.ones_like(past, dtype=torch.bool)
+    assert float(noise[inner].std()) == pytest.approx(2.0, rel=0.1)
+    assert abs(float(noise[inner].mean())) < 0.2
+    if conditional.net.levels:
+        assert set((past + noise).flatten().tolist()) <= set(range(16))
+    with torch.no_grad():
+        one = model.train().terms(x).distortion
+        assert not torch.allclose(one, model.eval().terms(x).distortion)
+        conditional.net.head[1].weight.zero_()  # deaf to the past: what is left is the sample that is asked for
+        torch.testing.assert_close(model.train().terms(x).distortion, model.eval().terms(x).distortion)

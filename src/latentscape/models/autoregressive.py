@@ -70,6 +70,9 @@ class WaveLawConfig(Record):
         reads: whether the net sees codes through a table, or as values on a line.
         past_dropout: share of the past samples that training hides from the net, each for itself, so that it leans on
             what it is told.
+        past_noise: deviation of the normal noise that training adds to the past, never to what is asked for, in levels
+            of codes or deviations of values, so that a draw that went a little astray is gone on from (Jin et al.
+            2018, 2.3.3).
     """
 
     kind: Literal["wavenet"] = "wavenet"
@@ -77,6 +80,7 @@ class WaveLawConfig(Record):
     likelihood: SampleLaw = CategoricalConfig()
     reads: Literal["codes", "values"] = "codes"
     past_dropout: float = Field(0.0, ge=0, lt=1)
+    past_noise: float = Field(0.0, ge=0, allow_inf_nan=False)
 
 
 class AutoregressiveConfig(WaveLawConfig):
@@ -132,7 +136,7 @@ class WaveLaw(Distribution):
 
     def raw(self, value: Tensor) -> Float[Tensor, "b n o"]:
         """Return the raw parameters of every sample's law, given those before it."""
-        past = self.net.forget(self.net.read(value)[:, 0])
+        past = self.net.disturbed(self.net.read(value)[:, 0])
         return full_precision(self.net.net(past, self.heard.told, self.heard.series))
 
     def log_probs(self, value: Tensor) -> Float[Tensor, "b n"]:
@@ -237,12 +241,18 @@ class WaveNetConditional(Conditional[Tensor | None]):
             return self._levels(x).long()
         return self.likelihood.units.standardise(x)
 
-    def forget(self, past: Tensor) -> Tensor:
-        """Return past samples of which, in training, a share is unknown: what comes before the first, or the mean."""
-        if not (self.training and self.config.past_dropout):
+    def disturbed(self, past: Tensor) -> Tensor:
+        """Return past samples as training shows them: noisy, and a share unknown (as before the first, or the mean)."""
+        if not self.training:
             return past
-        hidden = torch.rand(past.shape, device=past.device) < self.config.past_dropout
-        return past.masked_fill(hidden, self.net.levels)
+        if self.config.past_noise:
+            noise = self.config.past_noise * torch.randn(past.shape, device=past.device)
+            levels = self.net.levels
+            past = (past + noise.round().long()).clamp(0, levels - 1) if levels else past + noise
+        if self.config.past_dropout:
+            hidden = torch.rand(past.shape, device=past.device) < self.config.past_dropout
+            past = past.masked_fill(hidden, self.net.levels)
+        return past
 
     def _levels(self, x: Tensor) -> Tensor:
         if isinstance(self.likelihood, LogisticMixture):

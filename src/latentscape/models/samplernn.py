@@ -66,7 +66,7 @@ class TieredLaw(WaveLaw):
 
     def raw(self, value: Tensor) -> Float[Tensor, "b n o"]:
         """Return the raw parameters of every sample's law, given those before it."""
-        past = self.net.forget(self.net.read(value)[:, 0])
+        past = self.net.disturbed(self.net.read(value)[:, 0])
         raw, self.after = self.net.net(past, self.heard.told, self.before)
         return full_precision(raw)
 
