@@ -35,7 +35,7 @@ from latentscape.core.storage import load_object, save_bytes_to, save_json
 from latentscape.data.examples import Examples
 from latentscape.data.masks import CentreMaskConfig, QuadrantsMaskConfig, draw_masks
 from latentscape.experiment import Request, run_experiment
-from latentscape.experiment.run import open_run
+from latentscape.experiment.joined import open_run
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load
 from latentscape.measure.pictures import psnr, ssim

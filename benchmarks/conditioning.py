@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from latentscape.core.random import seed_of
-from latentscape.experiment.run import open_run
+from latentscape.experiment.joined import open_run
 from latentscape.instrument.loading import load_waves
 from latentscape.measure.failing import failing
 from latentscape.measure.portraits import learn, portrait

@@ -38,7 +38,7 @@ from latentscape.core.random import numpy_stream
 from latentscape.data.corpus import Clip, SoundCorpus
 from latentscape.data.sounds import SoundExamples
 from latentscape.data.split import PartName
-from latentscape.experiment.run import Prepared, build_examples, open_run
+from latentscape.experiment.joined import Prepared, build_examples, open_run
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load
 

@@ -25,7 +25,7 @@ import torch
 
 from latentscape.core.errors import LatentscapeError
 from latentscape.data.sounds import SoundExamples
-from latentscape.experiment.run import open_run
+from latentscape.experiment.joined import open_run
 from latentscape.instrument.journeys import BETWEEN, journey_along, real_journeys, ways
 from latentscape.instrument.loading import load
 from latentscape.instrument.reference import pairs_of, reference_of

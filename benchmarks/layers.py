@@ -19,8 +19,9 @@ import torch
 
 from latentscape.core.storage import load_object, save_json
 from latentscape.data.sources import open_source
+from latentscape.experiment.joined import open_run
 from latentscape.experiment.layers import redrawn
-from latentscape.experiment.run import Request, open_run
+from latentscape.experiment.run import Request
 from latentscape.experiment.train import run_experiment
 from latentscape.instrument.loading import load
 from latentscape.measure.judges import judge_of

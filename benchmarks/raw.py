@@ -45,7 +45,8 @@ from torch import Tensor
 from latentscape.benchmark.grid import slug
 from latentscape.core.storage import load_object, save_json
 from latentscape.edit.refine import MANNERS, refine
-from latentscape.experiment.run import Request, open_run
+from latentscape.experiment.joined import open_run
+from latentscape.experiment.run import Request
 from latentscape.experiment.train import run_experiment
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load

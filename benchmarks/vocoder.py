@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latentscape.experiment.run import open_run
+from latentscape.experiment.joined import open_run
 from latentscape.instrument.loading import load, load_waves
 from latentscape.instrument.vocoder import Vocoded, vocoded
 from latentscape.measure.cepstral import MelCepstralDistortion

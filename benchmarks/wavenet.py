@@ -160,7 +160,7 @@ def measure(arguments: argparse.Namespace) -> list[dict]:
 def loss(run: Path, windows: int) -> None:
     """Print what held-out windows cost, bits a sample, in either storage."""
     from latentscape.core.random import seeded
-    from latentscape.experiment.run import open_run
+    from latentscape.experiment.joined import open_run
     from latentscape.instrument.loading import load_waves
 
     waves = load_waves(run, "cpu")

@@ -11,7 +11,8 @@ import torch
 from latentscape.cli import main
 from latentscape.core.errors import UsageError
 from latentscape.experiment import use
-from latentscape.experiment.run import Request, open_run, train_run
+from latentscape.experiment.joined import open_run
+from latentscape.experiment.run import Request, train_run
 from latentscape.experiment.use import use_of_labels, use_of_latents, words_on_labels
 from latentscape.instrument.loading import load
 from latentscape.instrument.streamed import Streamed

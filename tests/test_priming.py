@@ -6,7 +6,7 @@ import torch
 from latentscape.data.sources import open_source
 from latentscape.data.split import split_corpus
 from latentscape.experiment.config import resolve
-from latentscape.experiment.run import join
+from latentscape.experiment.joined import join
 
 
 @pytest.mark.parametrize(("batch", "count"), [(32, 8), (8, 32)])

@@ -12,7 +12,8 @@ from latentscape.core.errors import ConfigError, DataError, StorageError, UsageE
 from latentscape.data.sources import open_source
 from latentscape.data.split import undivided
 from latentscape.experiment.hearing import hearing_of, survey_timelines
-from latentscape.experiment.run import Request, open_run, prepare, read_config, train_run
+from latentscape.experiment.joined import open_run, read_config
+from latentscape.experiment.run import Request, prepare, train_run
 from latentscape.experiment.use import held_on, some, use_of_labels, words_on_labels
 from latentscape.instrument.hearing import Local, told
 from latentscape.instrument.instrument import Instrument

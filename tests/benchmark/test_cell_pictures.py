@@ -14,7 +14,7 @@ from latentscape.data.corpus import SourceOptions
 from latentscape.data.sources import open_source
 from latentscape.data.split import split_corpus
 from latentscape.experiment.config import fit_to, resolve
-from latentscape.experiment.run import join
+from latentscape.experiment.joined import join
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.map import latent_map
 from latentscape.signal import audio

@@ -19,7 +19,7 @@ from latentscape.core.errors import DataError, UsageError
 from latentscape.core.storage import load_object
 from latentscape.data.images import read_digits
 from latentscape.data.sounds import SoundExamples
-from latentscape.experiment.run import open_run
+from latentscape.experiment.joined import open_run
 from latentscape.models.second_stage import STAGES, FlowStageConfig
 
 TINY = Path(__file__).with_name("tiny.yaml")

@@ -13,7 +13,8 @@ from typed import TINY, shell
 
 from latentscape.core.errors import StorageError
 from latentscape.experiment import finish
-from latentscape.experiment.run import Request, open_run, train_run, training
+from latentscape.experiment.joined import open_run
+from latentscape.experiment.run import Request, train_run, training
 
 
 @pytest.fixture

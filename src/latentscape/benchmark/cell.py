@@ -25,7 +25,8 @@ from latentscape.core.errors import LatentscapeError
 from latentscape.core.lock import locked
 from latentscape.core.random import seeded
 from latentscape.core.storage import load_object, save_json
-from latentscape.experiment.run import Request, open_run, train_run
+from latentscape.experiment.joined import open_run
+from latentscape.experiment.run import Request, train_run
 from latentscape.instrument.loading import load
 from latentscape.measure.estimate import Estimate
 from latentscape.recipes import Recipe

@@ -23,7 +23,7 @@ from latentscape.dist.conditional import point
 from latentscape.dist.divergences import why_infinite
 from latentscape.dist.kernels import ImqConfig, build_kernel
 from latentscape.experiment.evaluate import moved
-from latentscape.experiment.run import Prepared
+from latentscape.experiment.joined import Prepared
 from latentscape.instrument.instrument import Instrument
 from latentscape.measure.dimension import LEAST, two_nn
 from latentscape.measure.estimate import Estimate, mean_of

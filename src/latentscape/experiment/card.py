@@ -6,7 +6,7 @@ from typing import Any
 
 from latentscape.core.errors import StorageError
 from latentscape.core.storage import load_object
-from latentscape.experiment.run import read_config
+from latentscape.experiment.joined import read_config
 from latentscape.instrument.axes import Naming
 from latentscape.instrument.loading import facts_of, load
 

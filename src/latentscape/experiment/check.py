@@ -30,7 +30,8 @@ from latentscape.data.sources import open_source
 from latentscape.data.split import split_corpus
 from latentscape.dist.conditional import point
 from latentscape.experiment.config import RunConfig, SourceOptions
-from latentscape.experiment.run import Prepared, Request, Say, join, prepare
+from latentscape.experiment.joined import Prepared, join
+from latentscape.experiment.run import Request, Say, prepare
 from latentscape.measure.waves import unigram, wave_likelihood
 from latentscape.models.autoregressive import Autoregressive
 from latentscape.models.bounds import evaluating

@@ -27,7 +27,7 @@ from latentscape.data.split import PARTS, PartName, undivided
 from latentscape.experiment.config import fit_to
 from latentscape.experiment.factors import factor_figures
 from latentscape.experiment.figures import Figures
-from latentscape.experiment.run import Prepared, build_examples, open_run
+from latentscape.experiment.joined import Prepared, build_examples, open_run
 from latentscape.experiment.tagging import part_figures, tag_figures
 from latentscape.experiment.use import sequential_figures
 from latentscape.experiment.waves import measure_waves

@@ -11,8 +11,9 @@ from latentscape.data.sounds import SoundExamples
 from latentscape.experiment.evaluate import measure, moved
 from latentscape.experiment.factors import factor_figures
 from latentscape.experiment.figures import Figures
+from latentscape.experiment.joined import Prepared, join
 from latentscape.experiment.layers import layer_sections
-from latentscape.experiment.run import Prepared, Say, join
+from latentscape.experiment.run import Say
 from latentscape.experiment.second_stage import forget_stages
 from latentscape.experiment.showcase import chart_of, compose, image_sections, sound_sections
 from latentscape.experiment.tag_page import show_tags

@@ -1,15 +1,14 @@
-"""From a source to a trained run: the one place where corpus, model, objective and loop are joined.
+"""From a source to a trained run.
 
 Nothing is written before everything that can be checked has been: recipe, source, split, shapes, and whether the
 likelihood can describe the data. Every process of a distributed run opens the run folder by path (:class:`Work`).
 """
 
-import math
 import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,49 +16,36 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from latentscape.core.config import merge, parse
-from latentscape.core.errors import ConfigError, StorageError, UsageError
+from latentscape.core.errors import UsageError
 from latentscape.core.lock import locked
-from latentscape.core.random import seeded
 from latentscape.core.storage import load_object, save_json
-from latentscape.data.consecutive import Consecutive
 from latentscape.data.corpus import ImageCorpus, SoundCorpus
-from latentscape.data.examples import Batch, Examples
-from latentscape.data.images import ImageExamples
-from latentscape.data.sounds import SoundExamples, gap_samples
+from latentscape.data.examples import Batch
+from latentscape.data.sounds import gap_samples
 from latentscape.data.sources import has_name, open_source
-from latentscape.data.split import Split, restore, split_corpus
-from latentscape.data.word_vectors import WordVectors
+from latentscape.data.split import split_corpus
 from latentscape.experiment.config import RunConfig, asked_source, changes_on_resume, fit_to, resolve, source_options
 from latentscape.experiment.examine import suggest
 from latentscape.experiment.glimpse import glimpses
-from latentscape.experiment.hearing import digest_of, fit_local, fit_words, hearing_of
+from latentscape.experiment.hearing import digest_of, fit_local, fit_words
+from latentscape.experiment.joined import Prepared, join, open_run, read_config, told_of
 from latentscape.experiment.progress import decoding
+from latentscape.experiment.validation import validation
 from latentscape.instrument.loading import FORMAT
-from latentscape.measure.layers import diagnose
-from latentscape.models.hierarchy import Hierarchy
-from latentscape.models.memory import Memory
-from latentscape.models.model import LatentModel, Model, Objective, Step
+from latentscape.models.model import Step
 from latentscape.recipes import Recipe
-from latentscape.registry import build_model, build_objective, build_representation, counts_present
+from latentscape.registry import build_representation
 from latentscape.train.checkpoint import Checkpoints
 from latentscape.train.config import continued
 from latentscape.train.loop import Outcome, fit
 from latentscape.train.process import check_devices, launch
-from latentscape.train.settle import moved
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 SPLIT_SEED = 0
 """Splits do not vary with the seed of a run, so that runs of several seeds are compared on the same test part."""
-VALIDATION_ITEMS = 4096
-LAYER_ITEMS = 512
-"""Items of each part on which the layers of a hierarchy are told apart at a validation."""
-LATE = 2**40
-"""A step past any warm-up: validation weighs its terms as the end of training does."""
 
 Say = Callable[[str], None]
 
@@ -91,180 +77,6 @@ class Request:
             train["minutes"] = self.minutes
         source = source_options(self.rate, self.channels, self.labels)
         return {"train": train, "source": source.model_dump(exclude_defaults=True)}
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """Everything that training needs, opened and joined."""
-
-    config: RunConfig
-    corpus: SoundCorpus | ImageCorpus
-    split: Split
-    examples: Examples
-    model: Model
-    objective: Objective
-    vectors: WordVectors | None = None
-
-
-def build_examples(
-    config: RunConfig,
-    corpus: SoundCorpus | ImageCorpus,
-    split: Split,
-    conditions: Sequence[str] = (),
-    marks: Sequence[str] = (),
-    vectors: WordVectors | None = None,
-) -> Examples:
-    """Return what training and evaluation see of a corpus.
-
-    Raises:
-        ConfigError: a tagger of images, which there is none of.
-    """
-    seed = config.train.seed
-    if isinstance(corpus, ImageCorpus):
-        if marks:
-            raise ConfigError(f"model: a tagger listens to sounds, but {corpus.name} holds images")
-        return ImageExamples(corpus, split, config.data, seed=seed, conditions=conditions)
-    representation = build_representation(config.representation)
-    told: dict[str, Any] = {"conditions": conditions, "marks": marks, "present": counts_present(config.model)}
-    told["hearing"] = hearing_of(config)
-    if vectors is not None and vectors.label in corpus.clips.columns:
-        told["vectors"] = vectors.table(corpus.clips.columns[vectors.label])
-    parts, window = config.data.consecutive, config.window
-    stretch = window.model_copy(update={"length": parts * window.length, "hop": parts * window.hop})
-    examples = SoundExamples(corpus, split, representation, stretch, config.data, seed=seed, **told)
-    return examples if parts == 1 else Consecutive(examples, parts)
-
-
-def told_of(config: RunConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the labels that go with x as codes, and those that go with it as weights of their values."""
-    return getattr(config.model, "condition", ()), getattr(config.model, "marks", ())
-
-
-def join(
-    config: RunConfig,
-    corpus: SoundCorpus | ImageCorpus,
-    split: Split,
-    *,
-    units: bool = True,
-    vectors: WordVectors | None = None,
-) -> Prepared:
-    """Build examples, model and objective, and ask the model whether it can describe the data.
-
-    Args:
-        config: of the run.
-        corpus: its sounds or images.
-        split: their parts.
-        units: measure mean and scale of x for the model, and try it on a batch; ``False`` where its weights, which hold
-            them, are read next.
-        vectors: of the corpus's words, for a model that is told of them.
-
-    Raises:
-        ConfigError: parts that don't fit each other.
-        LikelihoodError: the likelihood can't describe the data.
-    """
-    seed = config.train.seed
-    if bool(config.data.mask) != getattr(config.model, "conditional", False):
-        raise ConfigError(
-            f"data.mask: got {len(config.data.mask)} kinds of mask for a model that fills in "
-            f"{'nothing' if config.data.mask else 'what they hide'}; set model.conditional and data.mask together"
-        )
-    if config.data.lead_in and not counts_present(config.model):
-        raise ConfigError(
-            f"data.lead_in: got {config.data.lead_in} for a model '{config.model.kind}', which needs none"
-        )
-    examples = build_examples(config, corpus, split, *told_of(config), vectors)
-    vocabulary = {name: len(values) for name, values in examples.vocabulary.items()}
-    with seeded(seed, "weights"):
-        model = build_model(config.model, examples.event_shape, vocabulary, examples.units() if units else None)
-        objective = build_objective(config.objective, model)
-    if config.data.consecutive > 1 and not model.carries:
-        raise ConfigError(
-            f"data.consecutive: got {config.data.consecutive}, but model {config.model.kind} carries nothing from "
-            "window to window, expected 1"
-        )
-    if units:  # else the weights that are read next have been through both
-        model.check(*examples.batch(0, config.train.batch_size))
-        if model.wants:
-            model.prime(examples.batch(0, max(config.train.batch_size, model.wants))[0])
-    return Prepared(config, corpus, split, examples, model, objective, vectors)
-
-
-def open_run(run: Path, config: RunConfig | None = None, *, units: bool = True) -> Prepared:
-    """Open a run folder's corpus, split and (untrained) model again, with its own configuration unless told.
-
-    ``units`` is as in :func:`join`.
-
-    Raises:
-        StorageError: a file of the run is missing or damaged, or its source has changed.
-    """
-    config = config or read_config(run)
-    facts = load_object(run / "run.json", ("source", "digest"))
-    if not isinstance(facts["source"], str):
-        raise StorageError(f"{run / 'run.json'} is damaged: got source {facts['source']!r:.40}, expected its name")
-    corpus = open_source(facts["source"], config.source)
-    if digest_of(config, corpus) != facts["digest"]:
-        raise StorageError(f"{facts['source']} has changed since {run} was made; train a new run on what is there now")
-    manifest = load_object(run / "split.json", ("group", "seed", "parts", "notes"))
-    try:
-        split = restore(manifest, corpus)
-    except (LookupError, TypeError, ValueError) as error:
-        raise StorageError(f"{run / 'split.json'} is damaged: its parts can't be read") from error
-    vectors = WordVectors.load(run) if config.data.words is not None else None
-    return join(config, corpus, split, units=units, vectors=vectors)
-
-
-def read_config(run: Path) -> RunConfig:
-    """Read the configuration of a run folder.
-
-    Raises:
-        StorageError: it is missing or damaged.
-    """
-    path = run / "config.json"
-    try:
-        return parse(RunConfig, load_object(path), f"{path}")
-    except ConfigError as error:
-        raise StorageError(f"{error}") from error
-
-
-def validation(
-    examples: Examples, objective: Objective, batch_size: int, model: Model
-) -> Callable[[Model], Mapping[str, float]]:
-    """Return what is asked of a model between steps: the objective, at its final weights, on the valid part.
-
-    Of a hierarchy also what each of its layers does, on training and validation items (:mod:`.measure.layers`).
-    """
-    limit = max(batch_size, min(VALIDATION_ITEMS, model.glance // math.prod(examples.event_shape)))
-    held: list[Batch] = list(examples.held("valid", batch_size, limit))
-    if len(held) > 1 and len(held[-1][0]) < batch_size:  # a rest of one item has no maximum mean discrepancy
-        held.pop()
-
-    several = isinstance(model, LatentModel) and len(model.latent_shapes) > 1
-    several = several and (isinstance(model, Hierarchy) or not model.sequential)  # what is drawn as a wave takes long
-    most = min(LAYER_ITEMS, limit)
-    sides = [list(examples.held(part, batch_size, most)) for part in ("train", "valid")] if several else []
-
-    @torch.no_grad()
-    def validate(model: Model) -> dict[str, float]:
-        device = next(model.parameters()).device
-        sums: dict[str, float] = {}
-        total, memory = 0, Memory()
-        for index, (x, context) in enumerate(held):
-            x, context = x.to(device), {name: value.to(device) for name, value in context.items()}
-            context = memory.recall(context)
-            with seeded("validate", index, device=device):
-                terms = model.terms(x, context)
-                loss = objective(model, terms, x, context, LATE)
-            memory.keep(terms.after)
-            total += len(x)
-            for name, value in {"loss": loss.total, **loss.log}.items():
-                sums[name] = sums.get(name, 0.0) + float(value) * len(x)
-        layers: dict[str, float] = {}
-        if sides:
-            assert isinstance(model, LatentModel)
-            layers = diagnose(model, *([moved(batch, device) for batch in side] for side in sides))
-        return layers | {name: value / total for name, value in sums.items()}
-
-    return validate
 
 
 class Work:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from latentscape.core.errors import StorageError, UsageError, nearest
 from latentscape.experiment.evaluate import moved
-from latentscape.experiment.run import Say, open_run
+from latentscape.experiment.joined import open_run
+from latentscape.experiment.run import Say
 from latentscape.instrument.loading import load
 from latentscape.models.second_stage import STAGES, SecondStage, draw_codes, fit_second_stage
 

@@ -17,7 +17,7 @@ from latentscape.data.examples import Examples
 from latentscape.data.images import ImageExamples
 from latentscape.data.sounds import SoundExamples
 from latentscape.data.split import PartName
-from latentscape.experiment.run import Prepared
+from latentscape.experiment.joined import Prepared
 from latentscape.instrument.axes import moved
 from latentscape.instrument.decoded import UNITS, described
 from latentscape.instrument.instrument import Instrument

@@ -14,7 +14,7 @@ from latentscape.data.leakage import Leak, identity, leakage
 from latentscape.data.marks import weights
 from latentscape.data.tags import tags_of
 from latentscape.experiment.figures import Figures
-from latentscape.experiment.run import Prepared
+from latentscape.experiment.joined import Prepared
 from latentscape.instrument.tagging import Listener
 from latentscape.measure.measure import Number
 from latentscape.measure.tagging import Tagging, measure_tagging

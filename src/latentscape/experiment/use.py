@@ -22,7 +22,8 @@ from latentscape.data.images import ImageExamples
 from latentscape.data.sounds import SoundExamples
 from latentscape.data.split import PartName
 from latentscape.experiment.figures import Figures
-from latentscape.experiment.run import Say, open_run
+from latentscape.experiment.joined import open_run
+from latentscape.experiment.run import Say
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load, load_waves
 from latentscape.measure.latent import examine

@@ -10,7 +10,7 @@ from latentscape.core.storage import load_json
 from latentscape.data.examples import Examples
 from latentscape.data.hearing import Place
 from latentscape.data.sounds import SoundExamples
-from latentscape.experiment.run import Prepared
+from latentscape.experiment.joined import Prepared
 from latentscape.instrument.waves import Waves
 from latentscape.measure.measure import Number
 from latentscape.report.items import Commands, Item, Page, Section, Sound, Table, Text

@@ -1,0 +1,160 @@
+"""The one place where corpus, examples, model and objective are joined, for a run that begins or that is opened again.
+
+Joining asks what can be asked before training: shapes, whether the likelihood can describe the data, and whether parts
+of the configuration fit one another.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latentscape.core.config import parse
+from latentscape.core.errors import ConfigError, StorageError
+from latentscape.core.random import seeded
+from latentscape.core.storage import load_object
+from latentscape.data.consecutive import Consecutive
+from latentscape.data.corpus import ImageCorpus, SoundCorpus
+from latentscape.data.examples import Examples
+from latentscape.data.images import ImageExamples
+from latentscape.data.sounds import SoundExamples
+from latentscape.data.sources import open_source
+from latentscape.data.split import Split, restore
+from latentscape.data.word_vectors import WordVectors
+from latentscape.experiment.config import RunConfig
+from latentscape.experiment.hearing import digest_of, hearing_of
+from latentscape.models.model import Model, Objective
+from latentscape.registry import build_model, build_objective, build_representation, counts_present
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Everything that training needs, opened and joined."""
+
+    config: RunConfig
+    corpus: SoundCorpus | ImageCorpus
+    split: Split
+    examples: Examples
+    model: Model
+    objective: Objective
+    vectors: WordVectors | None = None
+
+
+def build_examples(
+    config: RunConfig,
+    corpus: SoundCorpus | ImageCorpus,
+    split: Split,
+    conditions: Sequence[str] = (),
+    marks: Sequence[str] = (),
+    vectors: WordVectors | None = None,
+) -> Examples:
+    """Return what training and evaluation see of a corpus.
+
+    Raises:
+        ConfigError: a tagger of images, which there is none of.
+    """
+    seed = config.train.seed
+    if isinstance(corpus, ImageCorpus):
+        if marks:
+            raise ConfigError(f"model: a tagger listens to sounds, but {corpus.name} holds images")
+        return ImageExamples(corpus, split, config.data, seed=seed, conditions=conditions)
+    representation = build_representation(config.representation)
+    told: dict[str, Any] = {"conditions": conditions, "marks": marks, "present": counts_present(config.model)}
+    told["hearing"] = hearing_of(config)
+    if vectors is not None and vectors.label in corpus.clips.columns:
+        told["vectors"] = vectors.table(corpus.clips.columns[vectors.label])
+    parts, window = config.data.consecutive, config.window
+    stretch = window.model_copy(update={"length": parts * window.length, "hop": parts * window.hop})
+    examples = SoundExamples(corpus, split, representation, stretch, config.data, seed=seed, **told)
+    return examples if parts == 1 else Consecutive(examples, parts)
+
+
+def told_of(config: RunConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the labels that go with x as codes, and those that go with it as weights of their values."""
+    return getattr(config.model, "condition", ()), getattr(config.model, "marks", ())
+
+
+def join(
+    config: RunConfig,
+    corpus: SoundCorpus | ImageCorpus,
+    split: Split,
+    *,
+    units: bool = True,
+    vectors: WordVectors | None = None,
+) -> Prepared:
+    """Build examples, model and objective, and ask the model whether it can describe the data.
+
+    Args:
+        config: of the run.
+        corpus: its sounds or images.
+        split: their parts.
+        units: measure mean and scale of x for the model, and try it on a batch; ``False`` where its weights, which hold
+            them, are read next.
+        vectors: of the corpus's words, for a model that is told of them.
+
+    Raises:
+        ConfigError: parts that don't fit each other.
+        LikelihoodError: the likelihood can't describe the data.
+    """
+    seed = config.train.seed
+    if bool(config.data.mask) != getattr(config.model, "conditional", False):
+        raise ConfigError(
+            f"data.mask: got {len(config.data.mask)} kinds of mask for a model that fills in "
+            f"{'nothing' if config.data.mask else 'what they hide'}; set model.conditional and data.mask together"
+        )
+    if config.data.lead_in and not counts_present(config.model):
+        raise ConfigError(
+            f"data.lead_in: got {config.data.lead_in} for a model '{config.model.kind}', which needs none"
+        )
+    examples = build_examples(config, corpus, split, *told_of(config), vectors)
+    vocabulary = {name: len(values) for name, values in examples.vocabulary.items()}
+    with seeded(seed, "weights"):
+        model = build_model(config.model, examples.event_shape, vocabulary, examples.units() if units else None)
+        objective = build_objective(config.objective, model)
+    if config.data.consecutive > 1 and not model.carries:
+        raise ConfigError(
+            f"data.consecutive: got {config.data.consecutive}, but model {config.model.kind} carries nothing from "
+            "window to window, expected 1"
+        )
+    if units:  # else the weights that are read next have been through both
+        model.check(*examples.batch(0, config.train.batch_size))
+        if model.wants:
+            model.prime(examples.batch(0, max(config.train.batch_size, model.wants))[0])
+    return Prepared(config, corpus, split, examples, model, objective, vectors)
+
+
+def open_run(run: Path, config: RunConfig | None = None, *, units: bool = True) -> Prepared:
+    """Open a run folder's corpus, split and (untrained) model again, with its own configuration unless told.
+
+    ``units`` is as in :func:`join`.
+
+    Raises:
+        StorageError: a file of the run is missing or damaged, or its source has changed.
+    """
+    config = config or read_config(run)
+    facts = load_object(run / "run.json", ("source", "digest"))
+    if not isinstance(facts["source"], str):
+        raise StorageError(f"{run / 'run.json'} is damaged: got source {facts['source']!r:.40}, expected its name")
+    corpus = open_source(facts["source"], config.source)
+    if digest_of(config, corpus) != facts["digest"]:
+        raise StorageError(f"{facts['source']} has changed since {run} was made; train a new run on what is there now")
+    manifest = load_object(run / "split.json", ("group", "seed", "parts", "notes"))
+    try:
+        split = restore(manifest, corpus)
+    except (LookupError, TypeError, ValueError) as error:
+        raise StorageError(f"{run / 'split.json'} is damaged: its parts can't be read") from error
+    vectors = WordVectors.load(run) if config.data.words is not None else None
+    return join(config, corpus, split, units=units, vectors=vectors)
+
+
+def read_config(run: Path) -> RunConfig:
+    """Read the configuration of a run folder.
+
+    Raises:
+        StorageError: it is missing or damaged.
+    """
+    path = run / "config.json"
+    try:
+        return parse(RunConfig, load_object(path), f"{path}")
+    except ConfigError as error:
+        raise StorageError(f"{error}") from error
