@@ -132,6 +132,21 @@ def test_walks_through_sounds_and_saved_paths(run, folder, tmp_path, capsys):
     assert shell("morph", run, a, b, "--kind", "geodesic", "--speed", "feature", "--out", again, "--overwrite") == 0
 
 
+def test_a_walk_begins_and_ends_in_silence_and_a_course_as_its_sound_does(run, tmp_path):
+    out, edge = tmp_path / "w.wav", round(0.001 * RATE)
+
+    def ends(*way):
+        assert shell("walk", run, *way, "--overwrite", "--out", out) == 0
+        wave = np.abs(soundfile.read(out)[0]) / np.abs(soundfile.read(out)[0]).max()
+        return wave[:edge].max(), wave[-edge:].max()
+
+    for way in (("--kind", "circle"), ("--kind", "line", "--speed", "latent")):
+        assert max(ends(*way, "--seconds", 0.5)) < 0.03  # a held sound would click
+    course = ends("--through", "dull/00")
+    assert max(course) > 0.03
+    assert ends("--through", "dull/00", "--timing", "dull/00")[0] > 0.03
+
+
 def test_a_saved_course_keeps_its_time(run, folder, tmp_path):
     way, first, again = tmp_path / "way.json", tmp_path / "a.wav", tmp_path / "b.wav"
     assert shell("walk", run, "--through", folder / "dull" / "00.wav", "--save-path", way, "--out", first) == 0

@@ -23,6 +23,7 @@ from latentscape.instrument.decoded import UNITS, described
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.map import LatentMap, latent_map
 from latentscape.instrument.neighbourhood import neighbourhood
+from latentscape.instrument.stream import softened
 from latentscape.measure.latent import Examination
 from latentscape.measure.measure import Number
 from latentscape.measure.spectral import SPECTRAL, describe_clip
@@ -123,7 +124,7 @@ def sound_sections(run: Path, instrument: Instrument, examples: SoundExamples, c
     shown = chart.project(chart.clips).numpy()
     for kind, about in WALKS.items():
         path = instrument.walk(kind, **({"turns": 3} if kind == "spiral" else {}))
-        wave = instrument.render(path, WALK_SECONDS)
+        wave = softened(instrument.render(path, WALK_SECONDS), rate)
         title = kind.replace("_", " ")
         walks.append(kept_sound(run, f"walk-{kind.replace('_', '-')}", title, wave, rate, about))
         places = chart.project(path.evaluate(torch.linspace(0, 1, 400)).float()).numpy()

@@ -26,7 +26,7 @@ from latentscape.instrument.labels import Labels
 from latentscape.instrument.morphs import morphed
 from latentscape.instrument.naming import name_axes
 from latentscape.instrument.space import Space
-from latentscape.instrument.stream import blocks_of, fades, whole_sound
+from latentscape.instrument.stream import blocks_of, softened, whole_sound
 from latentscape.instrument.timing import stretch, stretched
 from latentscape.instrument.voice import Voice
 from latentscape.instrument.walks import walk
@@ -35,7 +35,6 @@ from latentscape.models.second_stage import SecondStage
 from latentscape.registry import Joining
 from latentscape.signal.representation import Quality
 
-FADE_SECONDS = 0.01
 
 
 class Instrument(Space):
@@ -165,7 +164,7 @@ class Instrument(Space):
         if self.representation is None:
             return self.decode(z, labels)
         waves = torch.stack([self.render(row[None], seconds, quality=quality, labels=labels) for row in z])
-        return waves * fades(waves.shape[-1], round(FADE_SECONDS * self.representation.sample_rate))
+        return softened(waves, self.representation.sample_rate)
 
     def morph(
         self,

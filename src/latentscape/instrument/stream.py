@@ -13,6 +13,7 @@ from latentscape.signal.representation import Quality, Representation
 SEGMENT_SECONDS = 60.0
 MARGIN_SECONDS = 2.0
 FADE_SECONDS = 0.1
+EDGE_SECONDS = 0.01
 
 
 def whole_sound(
@@ -73,6 +74,11 @@ def fades(samples: int, fade: int) -> Tensor:
     place = torch.arange(samples, dtype=torch.float32)
     edge = torch.minimum(place, samples - 1 - place) / max(1, min(fade, samples // 2))
     return torch.sin(0.5 * torch.pi * edge.clamp(0, 1)).square()
+
+
+def softened(waves: Tensor, sample_rate: int) -> Tensor:
+    """Return sounds ``[..., samples]`` that begin and end in silence, by fades of 10 ms: a held sound would click."""
+    return waves * fades(waves.shape[-1], round(EDGE_SECONDS * sample_rate)).to(waves)
 
 
 def blocks_of(waves: Iterator[Tensor], block: int) -> Iterator[Tensor]:

@@ -23,9 +23,9 @@ from latentscape.core.random import seeded
 from latentscape.dist.conditional import point
 from latentscape.geometry.path import Path
 from latentscape.instrument.drawn import DrawnVoice
-from latentscape.instrument.instrument import FADE_SECONDS, Instrument
+from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.labels import Labels
-from latentscape.instrument.stream import fades
+from latentscape.instrument.stream import softened
 from latentscape.models.autoregressive import PRESENT
 from latentscape.models.bounds import evaluating
 from latentscape.models.second_stage import SecondStage
@@ -110,7 +110,7 @@ class Streamed(Instrument):
         for g, course in zip(z, s, strict=True):
             steps = course.unflatten(1, (windows, -1)).movedim(0, 1).flatten(1)
             waves.append(same.render(torch.cat([g.expand(windows, -1), steps], 1).cpu(), seconds, labels=labels))
-        return torch.stack(waves) * fades(waves[0].shape[-1], round(FADE_SECONDS * self._sound().sample_rate))
+        return softened(torch.stack(waves), self._sound().sample_rate)
 
     def _features(
         self, source: Callable[[int, int], Tensor], count: int, labels: Labels | None, *, moving: bool = True

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from latentscape.core.errors import UsageError, nearest
 from latentscape.geometry.pace import timed_like
-from latentscape.geometry.paths import PathRecord, Recorded, load_path, save_path
+from latentscape.geometry.paths import Moved, PathRecord, Recorded, Retimed, load_path, save_path
 from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.stream import softened
 from latentscape.instrument.walks import KINDS, SPEEDS, THROUGH, carried, paced, recorded
 from latentscape.signal.representation import Representation
 from latentscape.workshop.making import Making, clip_of, file_of, finite, free, sound_of, sounding, write
@@ -57,6 +58,8 @@ def walk(
 ) -> list[str]:
     """Write the sound of a walk through the latent space, ``seconds`` long (default: 10, or as long as what was heard).
 
+    It fades in and out within 10 ms; the course of a recorded sound begins and ends as that does.
+
     Raises:
         UsageError: names that are not known, options that contradict each other, a target that is there already.
     """
@@ -69,6 +72,8 @@ def walk(
     path, own = _path(run, instrument, sound, way, making)
     path = paced(instrument, path, way.speed, making.labels)
     wave = finite(instrument.render(path, seconds or own, **making.voice), target)
+    if not _is_course(path):
+        wave = softened(wave, sound.sample_rate)
     saved = []
     if way.save is not None:  # first, so that no sound is written where this fails
         save_path(way.save, path)
@@ -168,6 +173,13 @@ def _course(run: Path, name: str, instrument: Instrument, sound: Representation,
     """Return the course of a sound."""
     full, wave = sound_of(run, name, sound)
     return recorded(instrument, wave, making.labels, full)
+
+
+def _is_course(path: PathRecord) -> bool:
+    """Return whether a path, whatever was made of it, goes the way of a recorded sound, attack and end and all."""
+    while isinstance(path, Moved | Retimed):
+        path = path.path
+    return isinstance(path, Recorded)
 
 
 def _axes(text: str | None) -> list[int | str] | None:
