@@ -172,6 +172,18 @@ def test_a_corpus_that_fits_is_analysed_once(corpus, monkeypatch):
         assert total == made.count("train")
 
 
+def test_few_sounds_are_in_the_pool_in_many_variations(corpus):
+    """One variation of each would be learnt by heart before the pool has moved on."""
+    config = DataConfig(augment=AugmentConfig(pitch=(-4, 4), share=0.7), pool_seconds=1000, slabs=3)
+    with examples(corpus, config=config) as made:
+        slabs = made._pool.at(0)
+        rows, shifts = (torch.cat([getattr(slab, name) for slab in slabs]) for name in ("rows", "shifts"))
+        for row in rows.unique():
+            own = shifts[rows == row]
+            assert len(own) >= 15
+            assert len(own[own != 0].unique()) == (own != 0).sum() > 5
+
+
 def test_a_shifted_note_has_the_label_of_where_it_came_to(corpus):
     steps = DataConfig(augment=AugmentConfig(pitch_steps=(1.0,)), pool_seconds=1, segment_seconds=0.2)
     with examples(corpus, config=steps, conditions=("midi", "instrument")) as made:
@@ -354,7 +366,9 @@ def test_a_slab_in_which_no_segment_begins_is_empty(tmp_path):
     for number in range(4):
         put(tmp_path / f"{number}.wav", noise(number, seconds=1))
     corpus = open_source(str(tmp_path))
-    config = DataConfig(augment=AugmentConfig(polarity=True), slabs=16, steps_per_slab=1)
+    config = DataConfig(
+        augment=AugmentConfig(polarity=True), pool_seconds=4, segment_seconds=1, slabs=16, steps_per_slab=1
+    )
     with examples(corpus, config=config) as made:
         windows = [slab.windows for slab in made._pool.at(0)]
         assert windows.count(0) >= 12

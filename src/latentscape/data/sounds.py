@@ -32,6 +32,8 @@ HELD_SECONDS = 3600
 """s of a part that are analysed at most to draw a limited number of windows from it."""
 PIECE_SECONDS = 60.0
 """s that are analysed at a time."""
+VARIATIONS = 16
+"""As often at most is a sound in the pool, each time varied otherwise: one variation alone is learnt by heart."""
 LEAST_SCALE = 1e-3
 """A feature bin's scale is at least this part of the mean scale of all bins."""
 
@@ -114,7 +116,8 @@ class SoundExamples(Examples):
         rate = corpus.sample_rate
         longest = max(round(config.segment_seconds * rate), 4 * self._least)
         segments = Segments.of(split.parts["train"], longest)
-        pool = min(max(round(config.pool_seconds * rate), longest), segments.total)
+        different = 1 if config.augment.still else VARIATIONS
+        pool = min(max(round(config.pool_seconds * rate), longest), different * segments.total)
         self._whole = config.augment.still and pool == segments.total
         self._tape = Tape(segments, pool if self._whole else -(-pool // config.slabs), seed)
         self._pool = Pool(
