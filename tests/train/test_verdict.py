@@ -77,6 +77,18 @@ def test_over_fitting_needs_a_rise_of_validation_and_a_fall_of_training():
     assert "Not over-fitted" in text(history(FLAT, TRAIN))
 
 
+def test_a_rise_in_a_short_run_is_not_denied():
+    """Training rows are 50 steps apart, so that the first one may come after the best validation."""
+    valid = [
+        {"step": 14 * (i + 1), "part": "valid", "loss": loss} for i, loss in enumerate((1948, 1939, 1946, 1952, 1956))
+    ]
+    train = [{"step": step, "part": "train", "loss": loss} for step, loss in ((50, 1739), (67, 1592))]
+    assert judge(valid + train).overfitted is True
+    for few in (valid, valid + train[:1]):
+        assert judge(few).overfitted is None
+        assert "ver-fitted" not in text(few)
+
+
 def test_few_validations_are_not_judged():
     verdict = judge(history([3.0, 2.0]))
     assert (verdict.progress, verdict.overfitted, verdict.best) == ("unknown", None, 2.0)

@@ -185,7 +185,7 @@ def judge(
         after = [value for step, value in valid if step > best_step][-len(tail) :]
         last = fmean(after) if after else best
         rose = len(after) >= 2 and last - best > max(2 * scatter / math.sqrt(len(after)), 0.02 * fall)
-        overfitted = rose and _still_fell(train, best_step)
+        overfitted = _still_fell(train, best_step) if rose else False
         if progress == "converged" and not overfitted and _was_annealed(valid, best_step, fall, rate):
             progress = "annealed"
     gap = valid[-1][1] - train[-1][1] if valid and train else None
@@ -290,11 +290,13 @@ def _was_annealed(
     return _improves(high[-max(4, len(high) // 3) :], fall)
 
 
-def _still_fell(train: Sequence[tuple[int, float]], best_step: int) -> bool:
-    """Whether the training values after the best step lie below those just before it."""
+def _still_fell(train: Sequence[tuple[int, float]], best_step: int) -> bool | None:
+    """Whether training values after the best step lie below those before it, or fell if none is; ``None``: too few."""
     after = [value for step, value in train if step > best_step]
     before = [value for step, value in train if step <= best_step][-max(1, len(after)) :]
-    return bool(after and before) and fmean(after) < fmean(before[-3:])
+    if not before:  # a short run has few rows
+        before, after = after[:1], after[1:]
+    return fmean(after) < fmean(before[-3:]) if before and after else None
 
 
 def _advice(
