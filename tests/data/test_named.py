@@ -43,8 +43,11 @@ def test_a_path_wins_over_a_name_when_it_is_written_as_one(monkeypatch, tmp_path
     put(tmp_path / "notes" / "x.wav", noise("x"))
     monkeypatch.chdir(tmp_path)
     assert len(open_source("./notes").clips) == 1
-    with pytest.raises(DataError, match="notes is not here"):
+    with pytest.raises(DataError, match=r"notes is not here.*; the folder here is \./notes$"):
         open_source("notes")
+    with pytest.raises(DataError) as error:
+        open_source("speech")  # no such folder
+    assert "./speech" not in str(error.value)
 
 
 def test_a_folder_with_a_table_is_found_by_name():

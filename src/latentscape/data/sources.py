@@ -271,7 +271,9 @@ def look(
     if source == "mnist-static" and folder is not None:
         return read_static(data_root() / one for one in named.folders)
     if folder is None:
-        raise DataError(f"{source} is not here: looked for '{named.folders[0]}' in {data_root()}; get {named.where}")
+        here = f"; the folder here is ./{source}" if Path(source).exists() else ""
+        there = f"looked for '{named.folders[0]}' in {data_root()}"
+        raise DataError(f"{source} is not here: {there}; get {named.where}{here}")
     return _look_at(source, folder, options, progress, named.group)
 
 
