@@ -7,6 +7,8 @@ import shutil
 import pytest
 from typed import shell
 
+from latentscape.core.storage import load_json
+
 
 def test_doctor_names_what_is_left_out_and_a_recipe(folder, capsys):
     assert shell("doctor", folder) == 0
@@ -42,6 +44,15 @@ def test_info_and_evaluate_give_figures(run, capsys):
     assert numbers["lsd_features_ratio"]["value"] == pytest.approx(
         numbers["lsd_features_model"]["value"] / numbers["lsd_features_linear"]["value"]
     )
+
+
+def test_a_run_that_is_worse_than_linear_is_not_called_good(run):
+    verdict, page = load_json(run / "verdict.json"), (run / "index.html").read_text()
+    ratio = verdict["figures"]["numbers"]["lsd_features_ratio"]["value"]
+    assert ratio > 1  # forty steps
+    assert f"Worse than linear: {ratio:.2f} of the spectral error of PCA" in " ".join(verdict["lines"])
+    assert 'class="text warning"' in page
+    assert 'class="text good"' not in page
 
 
 def test_a_likelihood_of_the_first_items_alone(run, capsys):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from base64 import b64decode
 from html.parser import HTMLParser
 from io import BytesIO
@@ -112,6 +113,13 @@ def test_every_word_is_escaped(tmp_path):
     assert shown in "".join(nasty.text)
     assert any(a.get("data-name") == shown for a in nasty.all("path", "dot"))
     assert any(shown in a.get("alt", "") for a in nasty.all("img"))
+
+
+def test_commands_are_quoted_for_the_shell():
+    typed = ["latentscape", "train", "My Samples/it's 1", "--run", "runs/mine"]
+    commands = Commands.of("this run", typed, ["latentscape", "play", "runs/mine"])
+    assert shlex.split(commands.lines[0]) == typed
+    assert commands.lines[1] == "latentscape play runs/mine"
 
 
 def test_nothing_comes_from_outside(tmp_path):

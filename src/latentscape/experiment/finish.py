@@ -1,6 +1,6 @@
 """After training: the latent map and its axes, the figures, the verdict, sounds to hear, and the page of it all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from latentscape.instrument.loading import is_listener, load, load_listener, loa
 from latentscape.instrument.naming import name_axes
 from latentscape.instrument.waves import Waves
 from latentscape.measure.latent import Examination, examine
+from latentscape.measure.measure import Number
 from latentscape.models.model import LatentModel
 from latentscape.report.page import write_page
 from latentscape.train.config import learning_rate
@@ -63,6 +64,7 @@ def finish(run: Path, outcome: Outcome, trained: Prepared, say: Say, device: str
         labels = use_of_labels(instrument.model, examples, "test", instrument.device)
         verdict = replace(verdict, notes=words_on_labels(labels))
         numbers = measure(instrument, examples, "test", train=examples, clips=FIGURE_CLIPS) | labels
+        verdict = replace(verdict, notes=(*verdict.notes, *words_on_linear(numbers)))
         say("drawing the map and naming its axes")
         chart, codes = chart_of(instrument, examples)
         chart.save(run)
@@ -84,6 +86,14 @@ def finish(run: Path, outcome: Outcome, trained: Prepared, say: Say, device: str
 def _items(model: LatentModel, examples: Examples) -> Iterator[Batch]:
     """Yield test items: all, of a model that is cheap to ask."""
     return some(model, examples, "test") if model.sequential else examples.held("test", model.rows, ITEMS)
+
+
+def words_on_linear(numbers: Mapping[str, Number]) -> tuple[str, ...]:
+    """Return a sentence where a linear model of as many numbers comes nearer to sounds that neither has heard."""
+    ratio = numbers.get("lsd_features_ratio")
+    if ratio is None or ratio.value <= 1:
+        return ()
+    return (f"Worse than linear: {ratio.value:.2f} of the spectral error of PCA; give it more time, or more sounds.",)
 
 
 def _finish_waves(run: Path, waves: Waves, prepared: Prepared, outcome: Outcome, say: Say) -> tuple[Verdict, Figures]:

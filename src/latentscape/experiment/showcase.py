@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latentscape import __version__
 from latentscape.core.storage import load_json, save_bytes_to
-from latentscape.data.corpus import Clip, Column
+from latentscape.data.corpus import Clip, Column, SoundCorpus
 from latentscape.data.examples import Examples
 from latentscape.data.images import ImageExamples
 from latentscape.data.sounds import SoundExamples
@@ -362,15 +362,20 @@ def compose(
     settings = tuple(
         (name, str(value)) for name, value in _flat(prepared.config.model_dump(mode="json", exclude_defaults=True))
     )
-    commands = (
-        f"latentscape walk {run} --kind spiral --seconds 20 --out walk.wav",
-        f"latentscape morph {run} A.wav B.wav --out morph.wav",
-        f"latentscape evaluate {run}",
-    )
-    warn = verdict.collapsed or verdict.overfitted or verdict.reason == "diverged"
+    begun = {
+        "walk": ("--kind", "spiral", "--seconds", "20", "--out", "walk.wav"),
+        "morph": ("A.wav", "B.wav", "--out", "morph.wav"),
+        "play": (),
+        "evaluate": (),
+    }
+    if not isinstance(prepared.corpus, SoundCorpus):
+        begun = {"sample": ("--out", "samples"), "evaluate": ()}
+    commands = [("latentscape", verb, str(run), *rest) for verb, rest in begun.items()]
+    worse = "lsd_features_ratio" in numbers and numbers["lsd_features_ratio"].value > 1
+    warn = worse or verdict.collapsed or verdict.overfitted or verdict.reason == "diverged"
     again = (
-        Commands("this run", (" ".join(facts["command"]),)),
-        Commands("go on from here", commands),
+        Commands.of("this run", facts["command"]),
+        Commands.of("go on from here", *commands),
         Table("configuration, where it differs from the defaults", ("key", "value"), settings),
     )
     source = facts["source"].rstrip("/").rpartition("/")[2]

@@ -42,7 +42,7 @@ def show_tags(run: Path, listener: Listener, outcome: Outcome, verdict: Verdict,
             Section("Verdict", (Text("\n\n".join(verdict.lines()), "warning" if verdict.overfitted else "good"),)),
             Section("Figures", figure_items, f"{len(listener.classes)} tags, segments averaged to sounds."),
             Section("Training", (Picture("learning curves", curves),)),
-            Section("Make it again", (Commands("this run", (" ".join(facts["command"]),)),)),
+            Section("Make it again", (Commands.of("this run", facts["command"]),)),
         ),
         footer=f"latentscape {__version__}, {facts['started'][:10]}",
     )

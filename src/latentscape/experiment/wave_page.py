@@ -93,7 +93,7 @@ def show_waves(
             *heard,
             Section("Sounds that it made", tuple(sounds), "From silence, one sample after another, by seed 0."),
             Section("Figures", (Table("on the test part", ("measure", "value", "unit"), rows),)),
-            Section("Make it again", (Commands("this run", (" ".join(facts["command"]),)),)),
+            Section("Make it again", (Commands.of("this run", facts["command"]),)),
         ),
         footer=f"latentscape {__version__}, {facts['started'][:10]}",
     )

@@ -3,6 +3,7 @@
 A :class:`Page` holds sections, a :class:`Section` items in order, an item is one of the records below.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -102,6 +103,11 @@ class Commands:
     title: str
     lines: tuple[str, ...]
     caption: str = ""
+
+    @classmethod
+    def of(cls, title: str, *commands: Sequence[str]) -> "Commands":
+        """Return commands given word by word, quoted so that a shell reads names with spaces as they are."""
+        return cls(title, tuple(map(shlex.join, commands)))
 
 
 @dataclass(frozen=True, eq=False)
