@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from small_run import DIM, RATE
 
 from latentscape.data.sources import open_source
 from latentscape.geometry.paths import path_from_json
+from latentscape.instrument.axes import Described
 from latentscape.play import limits, making
 from latentscape.play.sounds import Sounds
+from latentscape.play.stage import Stage
 
 
 def sound_file(seconds=0.5, rate=RATE, channels=1, kind="WAV", value=None, **options):
@@ -44,6 +47,15 @@ def test_the_run_is_described(client, stage):
     assert places.shape == (60, 2)
     assert float(places.abs().max()) == pytest.approx(1, abs=1e-5)
     assert "/" not in json.dumps({**facts, "dots": []})
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "gain"), [(-47.5, 10.8, 14), (-15.0, 5.0, -12), (-90.0, 1.0, 24), (None, None, -6)]
+)
+def test_quiet_sounds_begin_at_a_level_that_is_heard(stage, monkeypatch, mean, deviation, gain):
+    described = {} if mean is None else {"loudness": Described("dBFS", mean, deviation, 1.0)}
+    monkeypatch.setattr(stage.instrument, "naming", replace(stage.instrument.naming, descriptors=described))
+    assert Stage(stage.instrument).facts()["gain_db"] == gain
 
 
 def test_a_spot_of_the_map_is_lifted_and_lies_there(client, stage):

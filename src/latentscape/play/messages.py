@@ -19,6 +19,7 @@ from latentscape.play.stage import Stage
 
 MOST_DEVIATIONS = 20.0
 QUIETEST_DB = -80.0
+LOUDEST_DB = 36.0
 Spot = tuple[Annotated[float, Field(ge=-10, le=10)], Annotated[float, Field(ge=-10, le=10)]]
 Glide = Annotated[float, Field(ge=0, le=60)]
 Number = Annotated[float, Field(ge=-CODE, le=CODE)]
@@ -151,7 +152,7 @@ class Gate(Message):
 class Level(Message):
     """How loud; at -80 dB nothing is left."""
 
-    db: float = Field(ge=QUIETEST_DB, le=12)
+    db: float = Field(ge=QUIETEST_DB, le=LOUDEST_DB)
 
     def order(self, stage: Stage) -> Order:
         """See :class:`Message`."""

@@ -26,6 +26,10 @@ from latentscape.play.load import BUSY
 MOST_DOTS = 4000
 """Dots of the map; of a larger corpus, so many spread over it."""
 PITCH_LABELS = ("midi", "pitch")
+GOAL_DB = -23.0
+"""dBFS, A-weighted, that the louder sounds of a corpus begin at: one deviation above its mean."""
+GAINS_DB = (-12.0, 24.0)
+UNKNOWN_DB = -6.0
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,15 @@ class Stage:
                 raise UsageError(f"label '{name[:40]}' is not known{nearest(name[:40], self.vocabulary)}")
         return dict(values)
 
+    @cached_property
+    def gain_db(self) -> float:
+        """The level to begin with, whole dB: quiet runs are heard at once, and loud ones don't startle."""
+        loudness = self.instrument.naming.descriptors.get("loudness")
+        if loudness is None:
+            return UNKNOWN_DB
+        low, high = GAINS_DB
+        return float(round(min(high, max(low, GOAL_DB - loudness.mean - loudness.deviation))))
+
     # -------------------------------------------------------------------------------------------------------- facts
 
     def facts(self) -> dict[str, Any]:
@@ -188,6 +201,7 @@ class Stage:
             "channels": self.sound.channels,
             "step_seconds": self.hop / rate,
             "notice": self.notice,
+            "gain_db": self.gain_db,
             "dim": self.dim,
             "latency_seconds": live.latency / rate,
             "labels": {name: list(values) for name, values in self.vocabulary.items()},

@@ -14,7 +14,7 @@ import { MapView } from "./map.js";
 import { Performer } from "./performer.js";
 import { pointsPanel } from "./points.js";
 import { soundsPanel } from "./sounds.js";
-import { Store, TRAVELS, fromFile, initial, toFile } from "./state.js";
+import { Store, TRAVELS, fromFile, initial, loudest, toFile } from "./state.js";
 import { HINTS, Tools } from "./tools.js";
 import { WavFile } from "./wav.js";
 
@@ -91,7 +91,7 @@ const start = async () => {
   keysPanel($("keys"), { store, info, performer, say });
   const filling = fillPanel($("fill"), { info, audio, nearestDot: () => view.nearest(tools.here(), Infinity), say, fail });
   soundsPanel($("sounds"), $("field"), $("dropping"), { store, info, tools, filling, say, fail, busy });
-  transport({ store, performer, link, audio, live, tools });
+  transport({ store, info, performer, link, audio, live, tools });
   mapControls({ store, view, info, tools });
   session({ store, info, performer });
   recorder({ store, info, audio });
@@ -254,7 +254,7 @@ const remember = () => {
   }
 };
 
-const transport = ({ store, performer, audio, tools }) => {
+const transport = ({ store, info, performer, audio, tools }) => {
   $("play").addEventListener("click", async () => {
     const on = !performer.running;
     if (!$("curtain").hidden) return $("start").click();
@@ -278,9 +278,9 @@ const transport = ({ store, performer, audio, tools }) => {
   const level = slider({
     name: "Level",
     low: QUIETEST,
-    high: 6,
+    high: loudest(info),
     step: 0.5,
-    home: -6,
+    home: info.gain_db,
     format: (v) => `${v < 0 ? "\u2212" : "+"}${Math.abs(v).toFixed(1)} dB`,
     oninput: (v) => store.change({ level: v }),
     onchange: () => store.mark(),

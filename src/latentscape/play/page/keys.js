@@ -1,6 +1,7 @@
 // Notes: keys on the page, the computer's keyboard, MIDI; and what else the model is told.
 
 import { choice, h, options } from "./elements.js";
+import { loudest } from "./state.js";
 
 const ROW = ["KeyA", "KeyW", "KeyS", "KeyE", "KeyD", "KeyF", "KeyT", "KeyG", "KeyY", "KeyH", "KeyU", "KeyJ", "KeyK", "KeyO", "KeyL", "KeyP", "Semicolon"];
 const NAMES = ["C", "C\u266f", "D", "D\u266f", "E", "F", "F\u266f", "G", "G\u266f", "A", "A\u266f", "B"];
@@ -94,7 +95,7 @@ export const keysPanel = (box, { store, info, performer, say, morph }) => {
     const kind = status & 0xf0;
     if (kind === 0x90 && second > 0) press(`midi ${first}`, first, second / 127);
     else if (kind === 0x80 || kind === 0x90) release(`midi ${first}`);
-    else if (kind === 0xb0 && first === 7) store.change({ level: Math.round(-60 + (66 * second) / 127) });
+    else if (kind === 0xb0 && first === 7) store.change({ level: Math.round(-60 + ((60 + loudest(info)) * second) / 127) });
     else if (kind === 0xb0 && (first === 120 || first === 123)) silence();
   };
   const midi = h("button.plain", {

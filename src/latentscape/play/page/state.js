@@ -9,6 +9,9 @@ let stamp = 0;
 /** Mark a goal or a path as a new one, so that it is sent even where it equals the last. */
 export const fresh = (value) => ({ ...value, stamp: ++stamp });
 
+/** The loudest level in dB: somewhat above that with which the instrument begins. */
+export const loudest = (info) => info.gain_db + 12;
+
 export const initial = (info) => ({
   goal: fresh({ code: info.centre }), // {code} or {map, at}
   path: null, // {name, path, seconds, back, preview, recipe, stamp}
@@ -24,7 +27,7 @@ export const initial = (info) => ({
   labels: Object.fromEntries(Object.keys(info.labels).map((name) => [name, null])),
   gate: "drone",
   octave: 4,
-  level: -6,
+  level: info.gain_db, // dB
   map: Object.keys(info.maps)[0],
   colour: null,
   hover: true,
@@ -163,7 +166,7 @@ export const fromFile = (text, info, now) => {
     ),
     gate: given.gate === "keys" ? "keys" : "drone",
     octave: number(given.octave, 0, 8, 4),
-    level: number(given.level, -60, 6, -6),
+    level: number(given.level, -60, loudest(info), now.level),
     map: given.map in info.maps ? given.map : now.map,
     colour: typeof given.colour === "string" ? given.colour : now.colour,
     hover: given.hover !== false,
