@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import pytest
 import soundfile
 import torch
 from typed import RATE, TINY, shell
@@ -103,6 +104,22 @@ def test_walks_samples_and_morphs_have_the_length_asked_for(run, folder, tmp_pat
     assert shell("morph", run, a, b, *between) == 0
     assert shell("morph", run, a, b, "--layers", "top", "--out", tmp_path / "n.wav") == 2
     assert "--layers got 'top'" in capsys.readouterr().err
+
+
+def test_a_peak_that_is_asked_for_is_met_and_said(run, folder, tmp_path, capsys):
+    """A model's sounds are often far below full scale, and a limit would be no help."""
+    plain, loud = tmp_path / "plain.wav", tmp_path / "loud.wav"
+    for target, more in ((plain, ()), (loud, ("--peak", -3))):
+        assert shell("walk", run, "--seconds", 0.3, *more, "--out", target) == 0
+    first, second = (np.abs(soundfile.read(path)[0]).max() for path in (plain, loud))
+    assert 20 * np.log10(second) == pytest.approx(-3, abs=0.01)
+    gain = 20 * np.log10(second / first)
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == f"{loud}: 0.30 s, turned {'up' if gain > 0 else 'down'} by {abs(gain):.1f} dB"
+    assert shell("reconstruct", run, folder / "dull", "--peak", -6, "--out", tmp_path / "again") == 0
+    peaks = [np.abs(soundfile.read(path)[0]).max() for path in (tmp_path / "again").glob("*.wav")]
+    assert 20 * np.log10(peaks) == pytest.approx(-6, abs=0.01)
+    assert shell("walk", run, "--peak", 0, "--out", tmp_path / "over.wav") == 2
 
 
 def test_walks_through_sounds_and_saved_paths(run, folder, tmp_path, capsys):

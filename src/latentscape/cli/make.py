@@ -13,6 +13,7 @@ from latentscape.cli.options import (
     Out,
     OutFolder,
     Overwrite,
+    Peak,
     QualityName,
     Run,
     Seconds,
@@ -36,6 +37,7 @@ def reconstruct(
     out: OutFolder,
     quality: QualityName = "best",
     vocoder: Vocoder = None,
+    peak: Peak = None,
     device: Device = "auto",
     label: Told = None,
     overwrite: Overwrite = False,
@@ -43,7 +45,7 @@ def reconstruct(
     """Send sounds through the model and back; a vocoder makes them again of what it hears of them."""
     from latentscape.workshop import codes as work
 
-    making = making_of(quality, device, label, overwrite, None, vocoder)
+    making = making_of(quality, device, label, overwrite, None, vocoder, peak)
     print_lines(work.reconstruct(run, source, out, making))
 
 
@@ -65,6 +67,7 @@ def decode(
     quality: QualityName = "best",
     join: Join = None,
     vocoder: Vocoder = None,
+    peak: Peak = None,
     device: Device = "auto",
     label: Told = None,
     overwrite: Overwrite = False,
@@ -72,7 +75,7 @@ def decode(
     """Turn latent codes into sound."""
     from latentscape.workshop import codes as work
 
-    print_lines(work.decode(run, codes, out, making_of(quality, device, label, overwrite, join, vocoder)))
+    print_lines(work.decode(run, codes, out, making_of(quality, device, label, overwrite, join, vocoder, peak)))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -116,6 +119,7 @@ def sample(
     ] = None,
     quality: QualityName = "best",
     vocoder: Vocoder = None,
+    peak: Peak = None,
     device: Device = "auto",
     label: Told = None,
     overwrite: Overwrite = False,
@@ -123,7 +127,7 @@ def sample(
     """Draw sounds from the prior, from a second stage, or sample after sample."""
     from latentscape.workshop import draw
 
-    making = making_of(quality, device, label, overwrite, None, vocoder)
+    making = making_of(quality, device, label, overwrite, None, vocoder, peak)
     drawn = None
     if stage is not None:
         from latentscape.experiment.second_stage import second_stage
@@ -172,6 +176,7 @@ def walk(
     quality: QualityName = "best",
     join: Join = None,
     vocoder: Vocoder = None,
+    peak: Peak = None,
     device: Device = "auto",
     label: Told = None,
     overwrite: Overwrite = False,
@@ -184,7 +189,7 @@ def walk(
     points = (*(through or ()), *(sounds or ()))
     way = travel.Way(kind, points, onto, timing, path, save, speed, axes, radius, turns, seed)
     print_lines(
-        travel.walk(run, out, way, making_of(quality, device, label, overwrite, join, vocoder), seconds=seconds)
+        travel.walk(run, out, way, making_of(quality, device, label, overwrite, join, vocoder, peak), seconds=seconds)
     )
 
 
@@ -209,6 +214,7 @@ def morph(
     quality: QualityName = "best",
     join: Join = None,
     vocoder: Vocoder = None,
+    peak: Peak = None,
     device: Device = "auto",
     label: Told = None,
     overwrite: Overwrite = False,
@@ -216,6 +222,6 @@ def morph(
     """Turn one sound into another."""
     from latentscape.workshop import travel
 
-    making = making_of(quality, device, label, overwrite, join, vocoder)
+    making = making_of(quality, device, label, overwrite, join, vocoder, peak)
     way = {"kind": kind, "speed": speed, "weight": weight, "layers": layers}
     print_lines(travel.morph(run, first, second, out, making, **way, seconds=seconds))

@@ -29,6 +29,15 @@ Told = Annotated[
     list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="what a model with conditions is told")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what is there")]
+Peak = Annotated[
+    float | None,
+    typer.Option(
+        help="dBFS that the loudest sample of each file is brought to, such as -3",
+        show_default="as the model makes it",
+        min=-100,
+        max=-1,
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
 Seed = Annotated[int, typer.Option(help="the seed of every draw")]
 Out = Annotated[
@@ -85,9 +94,15 @@ def saying(quiet: bool) -> Any:
 
 
 def making_of(
-    quality: Any, device: str, label: list[str] | None, overwrite: bool, join: Any = None, vocoder: Path | None = None
+    quality: Any,
+    device: str,
+    label: list[str] | None,
+    overwrite: bool,
+    join: Any = None,
+    vocoder: Path | None = None,
+    peak: float | None = None,
 ) -> Any:
     """Return the options that every verb which makes sound has, as a record."""
     from latentscape.workshop.making import Making, labels_of
 
-    return Making(quality, device, labels_of(label), overwrite, join, vocoder)
+    return Making(quality, device, labels_of(label), overwrite, join, vocoder, peak)

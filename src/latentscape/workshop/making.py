@@ -3,6 +3,7 @@
 Every target is checked before the first is written.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ class Making:
         overwrite: whether files that are there are replaced.
         join: how windows become one sound: plain, fade or aligned; ``None`` is the run's own way.
         vocoder: a run that makes the sound of spectra, in place of phase recovery.
+        peak: dBFS that the loudest sample of each file is brought to; ``None`` leaves it as the model makes it.
 
     Raises:
         UsageError: the quality or the joining is not known.
@@ -49,6 +51,7 @@ class Making:
     overwrite: bool = False
     join: Joining | None = None
     vocoder: Path | None = None
+    peak: float | None = None
 
     def __post_init__(self) -> None:
         for option, told, known in (
@@ -222,7 +225,10 @@ def finite(wave: Tensor, target: Path) -> Tensor:
 
 
 def write(target: Path, wave: Tensor, sound: Representation, making: Making) -> str:
-    """Write one sound, scaled only where its peak passes -1 dBFS, and say so."""
-    gain = audio.write(target, finite(wave, target).numpy(), sound.sample_rate, overwrite=making.overwrite)
-    scaled = f", turned down by {-gain:.1f} dB" if gain else ""
+    """Write one sound, scaled only where a peak is asked for or it passes -1 dBFS, and say so."""
+    loudest = float(finite(wave, target).abs().max()) if wave.numel() else 0.0
+    scale = 10 ** (making.peak / 20) / loudest if making.peak is not None and loudest else 1.0
+    gain = audio.write(target, (scale * wave).numpy(), sound.sample_rate, overwrite=making.overwrite)
+    gain += 20 * math.log10(scale)
+    scaled = f", turned {'up' if gain > 0 else 'down'} by {abs(gain):.1f} dB" if gain else ""
     return f"{target}: {wave.shape[1] / sound.sample_rate:.2f} s{scaled}"
