@@ -34,7 +34,7 @@ def test_the_doctor_writes_a_command_that_a_shell_understands(folder, tmp_path, 
 
 def test_info_and_evaluate_give_figures(run, capsys):
     assert shell("info", run) == 0
-    assert "3 latents over log_stft" in capsys.readouterr().out
+    assert "3 latents over log_stft at 8000 Hz" in capsys.readouterr().out
     assert shell("info", run, "--json") == 0
     assert json.loads(capsys.readouterr().out)["steps"] == 40
     assert shell("evaluate", run, "--json", "--samples", 5) == 0

@@ -34,10 +34,11 @@ class Card:
     def lines(self) -> list[str]:
         """Return the card, a line each."""
         facts, model = self.facts, self.config["model"]
-        representation = (self.config["representation"] or {"kind": "images"})["kind"]
+        view = self.config["representation"] or {"kind": "images"}
+        rate = f" at {view['sample_rate']} Hz" if "sample_rate" in view else ""
         window = self.config["window"]
         lines = [
-            f"{self.run}: {model['kind']}{_latents(model)} over {representation}",
+            f"{self.run}: {model['kind']}{_latents(model)} over {view['kind']}{rate}",
             f"recipe {facts['recipe']}",
             f"window {window['length']}, hop {window['hop']}; objective {self.config['objective']['kind']}",
             f"learnt from {facts['source']}, seed {facts['seed']}, started {facts['started']}",
