@@ -36,7 +36,6 @@ from latentscape.registry import Joining
 from latentscape.signal.representation import Quality
 
 
-
 class Instrument(Space):
     """A loaded run; arguments as of :class:`latentscape.instrument.space.Space`."""
 
