@@ -48,6 +48,8 @@ class TestParse:
             ({"modle": {"latent": 2}, "model": {"latent": 1}}, "unknown key 'modle'; did you mean 'model'?"),
             ({"model": {"latent": 2, "net": {"kind": "covn"}}}, "model.net.kind: 'covn' is not known; did you mean 'conv'?"),
             ({"model": {"latent": "two"}}, "model.latent: got 'two', expected a valid integer"),
+            ({"model": {"latent": True}}, "model.latent: got True, expected a number"),
+            ({"model": {"latent": 2, "net": {"kind": "mlp", "widths": [8, False]}}}, "model.net.widths.1: got False, expected a number"),
             ({"model": {}}, "'model.latent' is missing"),
             ({"model": {"latent": 1, "net": {"channels": 2}}}, "model.net.kind is missing"),
             ({"model": {"latent": 2, "net": {"kind": "conv", "channels": 0}}}, "model.net.channels: got 0, expected greater than 0"),

@@ -1,4 +1,5 @@
 import json
+import resource
 from dataclasses import replace
 
 import pytest
@@ -99,6 +100,10 @@ def edit(name, **changes):
     return apply
 
 
+def wide(**changes):
+    return {"kind": "autoencoder", "latent": 3, "condition": ["family"]} | changes
+
+
 def weights(change):
     def apply(run):
         path = run / "weights.safetensors"
@@ -122,6 +127,21 @@ def weights(change):
         (
             edit("config.json", representation={"kind": "log_stft", "sample_rate": 10**12}),
             "less than or equal to 10000000",
+        ),
+        (
+            edit("config.json", model=wide(encoder={"kind": "mlp", "widths": [10_000_000, 10_000_000]})),
+            "a tensor of 410000000",
+        ),
+        (edit("config.json", model=wide(latent=2**60)), "does not fit the model"),
+        (edit("config.json", model=wide(prior={"kind": "mixture", "components": 10**9})), "a tensor of 1000000000"),
+        (
+            edit("config.json", model=wide(encoder={"kind": "conv", "channels": [4], "blocks": 10**9})),
+            "more than .* numbers in .* tensors",
+        ),
+        (edit("config.json", window={"length": 10**12}), "does not fit the model"),
+        (
+            edit("config.json", representation={"kind": "log_stft", "sample_rate": 8000, "window": 2**40}),
+            "less than or equal to 1048576",
         ),
         (edit("labels.json", family="bell"), "expected labels with lists"),
         (lambda run: (run / "weights.safetensors").unlink(), "weights.safetensors is missing"),
@@ -148,6 +168,23 @@ def test_what_is_wrong_with_a_run_is_said_in_one_line(run, damage, message):
     with pytest.raises(StorageError, match=message) as caught:
         load(run)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [[True, 4], [1, 0, 3], 5, "28", [1, 10**6, 10**6], None])
+def test_a_shape_that_is_none_of_images_is_refused(tmp_path, shape):
+    make(tmp_path, {"model": {"kind": "ppca", "latent": 2}}, {}, event_shape=[1, 3, 3])
+    edit("run.json", event_shape=shape)(tmp_path)
+    with pytest.raises(StorageError, match=r"'event_shape'|does not fit the model"):
+        Instrument.load(tmp_path)
+
+
+def test_what_a_strangers_configuration_asks_for_is_not_allocated(run):
+    """A million units more than the weights hold: neither written to, nor drawn."""
+    edit("config.json", model=wide(decoder={"kind": "mlp", "widths": [30_000, 30_000]}))(run)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(StorageError, match="does not fit"):
+        Instrument.load(run)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000, "kB; it asks for 3.6 GB"
 
 
 def test_no_folder_and_no_device(run):

@@ -4,7 +4,7 @@ A record stands beside the class it configures. An unknown key or a wrong value 
 path (``model.encoder.widths``) and offers the nearest known name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -35,9 +35,26 @@ def parse(kind: type[R] | Any, values: Mapping[str, Any], where: str = "") -> R:
         ConfigError: one line naming the full path of the first wrong key, what arrived and what was expected.
     """
     try:
-        return TypeAdapter(kind).validate_python(values)
+        made = TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
         raise ConfigError(_explain(kind, error, where)) from error
+    if (switch := next(_switches(values, made), None)) is not None:
+        prefix = f"{where}: " if where else ""
+        raise ConfigError(f"{prefix}{switch[0]}: got {switch[1]}, expected a number")
+    return made
+
+
+def _switches(values: Any, made: Any, path: str = "") -> Iterator[tuple[str, bool]]:
+    """Yield path and value of every true and false that was read as a 1 or a 0."""
+    if isinstance(values, bool) and not isinstance(made, bool):
+        yield path, values
+    elif isinstance(values, Mapping):
+        inner = made if isinstance(made, Mapping) else getattr(made, "__dict__", {})
+        for key in (key for key in values if key in inner):
+            yield from _switches(values[key], inner[key], f"{path}.{key}" if path else str(key))
+    elif isinstance(values, list | tuple) and isinstance(made, list | tuple):
+        for place, (value, one) in enumerate(zip(values, made, strict=False)):
+            yield from _switches(value, one, f"{path}.{place}")
 
 
 def _explain(kind: Any, error: ValidationError, where: str) -> str:

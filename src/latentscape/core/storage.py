@@ -143,6 +143,8 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
         raise StorageError(f"{path} is missing") from error
     except OSError as error:
         raise StorageError(f"could not read {path}: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise StorageError(f"{path} is larger than the memory that is free") from error
     except (SafetensorError, ValueError, KeyError) as error:
         raise StorageError(f"{path} is damaged: not a safetensors file ({error})") from error
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
+from latentscape.core.building import built
 from latentscape.core.config import parse
 from latentscape.core.errors import ConfigError, LatentscapeError, StorageError, UsageError
-from latentscape.core.storage import load_object, load_tensors, load_weights
+from latentscape.core.storage import load_object, load_tensors
 from latentscape.data.word_vectors import FILE as WORDS
 from latentscape.data.word_vectors import WordVectors
 from latentscape.instrument.axes import FILE as AXES
@@ -163,19 +164,16 @@ def _open(run: File, device: str) -> _Opened:
     if representation is not None:
         event_shape = space.window.event_shape(representation.frame_size)
     else:
-        event_shape = tuple(about.get("event_shape", ()))
-        if not event_shape or not all(isinstance(size, int) for size in event_shape):
-            raise StorageError(
-                f"{run / 'run.json'} is damaged: a run of images needs 'event_shape', such as [1, 28, 28]"
-            )
+        event_shape = _event_shape(about.get("event_shape"), run / "run.json")
     sizes = {name: len(values) for name, values in vocabulary.items()}
-    try:
-        model = build_model(space.model, event_shape, sizes)
-    except LatentscapeError as error:
-        raise StorageError(f"{path} does not describe a model of this run: {error}") from error
     weights = run / "weights.safetensors"
     tensors = load_tensors(weights)
-    load_weights(model, tensors, weights)
+    try:
+        model = built(lambda: build_model(space.model, event_shape, sizes), tensors, weights)
+    except StorageError:
+        raise
+    except LatentscapeError as error:
+        raise StorageError(f"{path} does not describe a model of this run: {error}") from error
     if broken := next((name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())), None):
         raise StorageError(f"{weights} is damaged: '{broken}' holds NaN or infinity")
     model = model.to(pick_device(device)).eval()
@@ -197,6 +195,15 @@ def pick_device(name: str) -> torch.device:
         return torch.device(name)
     except RuntimeError as error:
         raise UsageError(f"device '{name}' is not a device, expected such as cpu or cuda:0") from error
+
+
+def _event_shape(sizes: Any, path: File) -> tuple[int, ...]:
+    if not isinstance(sizes, list) or not sizes or not all(type(size) is int and size > 0 for size in sizes):
+        arrived = "none" if sizes is None else f"{sizes!r:.40}"
+        raise StorageError(
+            f"{path} is damaged: a run of images needs 'event_shape', such as [1, 28, 28], got {arrived}"
+        )
+    return tuple(sizes)
 
 
 def _vocabulary(path: File) -> dict[str, tuple[str, ...]]:

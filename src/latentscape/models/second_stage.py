@@ -30,10 +30,11 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from latentscape.core.building import built
 from latentscape.core.config import Record, parse
 from latentscape.core.errors import ConfigError, DataError, StorageError
 from latentscape.core.random import seed_of, seeded, torch_stream
-from latentscape.core.storage import load_metadata, load_tensors, load_weights, save_tensors
+from latentscape.core.storage import load_metadata, load_tensors, save_tensors
 from latentscape.dist.conditional import Context
 from latentscape.dist.flow import Flow, FlowDistribution
 from latentscape.dist.precision import doubled
@@ -142,10 +143,9 @@ class SecondStage(nn.Module, ABC):
         facts = load_metadata(path)
         try:
             config = parse(SecondStageConfig, json.loads(facts["config"]), str(path))
-            stage = _build(config, int(facts["dim"]))
+            stage = built(lambda: _build(config, int(facts["dim"])), load_tensors(path), path)
         except (KeyError, ValueError, ConfigError) as error:
             raise StorageError(f"{path} is damaged: its header describes no second stage") from error
-        load_weights(stage, load_tensors(path), path)
         return stage.requires_grad_(False).eval()
 
 

@@ -27,7 +27,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from latentscape.core.config import Record
@@ -61,11 +61,11 @@ class BankConfig(Record):
 
     kind: Literal["bank"] = "bank"
     net: ConvConfig = ConvConfig(channels=(128, 128, 128, 128), dense=(256,))
-    lowest: float = Field(0.0025, gt=0)
+    lowest: float = Field(0.0025, ge=1e-6)
     highest: float = Field(0.49, lt=0.5)
-    per_octave: PositiveInt = 48
-    hop: PositiveInt = 256
-    frame: int = Field(1024, ge=2)
+    per_octave: int = Field(48, ge=1, le=1000)
+    hop: int = Field(256, ge=1, le=2**14)
+    frame: int = Field(1024, ge=2, le=2**20)
 
     @model_validator(mode="after")
     def _fits(self) -> "BankConfig":

@@ -37,7 +37,7 @@ class EarConfig(Record):
     """
 
     kind: Literal["ear"] = "ear"
-    frame: int = Field(512, ge=2)
+    frame: int = Field(512, ge=2, le=2**20)
     hop: PositiveInt = 128
     channels: tuple[PositiveInt, ...] = Field((96, 96), min_length=1)
     kernel: PositiveInt = 3

@@ -50,7 +50,7 @@ class ConstantQConfig(SoundConfig):
 
     low_hz: float = Field(default=32.703, gt=0)
     high_hz: float | None = Field(default=None, gt=0)
-    bins_per_octave: int = Field(default=24, ge=1)
+    bins_per_octave: int = Field(default=24, ge=1, le=1000)
     hop: int | None = Field(default=None, ge=1)
 
 

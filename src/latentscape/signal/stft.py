@@ -28,6 +28,8 @@ from latentscape.signal.representation import (
 
 DB = 20 / math.log(10)
 """Decibels in a neper."""
+LONGEST_WINDOW = 2**20
+"""Samples: five seconds at the highest rates in use. A mistyped or hostile one would fill the memory."""
 
 
 class FrameConfig(SoundConfig):
@@ -38,7 +40,7 @@ class FrameConfig(SoundConfig):
         hop: a, samples; at most a third of the window.
     """
 
-    window: int = Field(default=1024, ge=4, multiple_of=2)
+    window: int = Field(default=1024, ge=4, le=LONGEST_WINDOW, multiple_of=2)
     hop: int = Field(default=256, ge=1)
 
     @model_validator(mode="after")
