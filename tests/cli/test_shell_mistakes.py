@@ -202,6 +202,28 @@ def test_hostile_words_are_one_line_and_write_nothing(run, folder, tmp_path, cap
     assert list(tmp_path.iterdir()) == []
 
 
+def test_json_is_json_and_nothing_steers_the_terminal(run, tmp_path, capsys):
+    """NaN of a figure is null; an escape in a title is shown as one, in lines, in JSON and in an error."""
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    facts, verdict = (json.loads((copy / f"{name}.json").read_text()) for name in ("run", "verdict"))
+    (copy / "run.json").write_text(json.dumps(facts | {"source": "a\x1b]0;owned\x07\u009b2J", "best": float("inf")}))
+    name = next(iter(verdict["figures"]["numbers"]))
+    verdict["figures"]["numbers"][name]["value"] = float("nan")
+    (copy / "verdict.json").write_text(json.dumps(verdict))
+    assert shell("info", copy, "--json") == 0
+    out = capsys.readouterr().out
+    found = json.loads(out, parse_constant=pytest.fail)
+    assert found["verdict"]["figures"]["numbers"][name]["value"] is None
+    assert (found["best"], found["source"]) == (None, "a\x1b]0;owned\x07\u009b2J")
+    assert shell("info", copy) == 0
+    out += capsys.readouterr().out
+    assert "learnt from a\\u001b]0;owned\\u0007\\u009b2J" in out
+    assert shell("info", tmp_path / "\x1b[31m") == 1
+    out += capsys.readouterr().err
+    assert not set(out) & {"\x1b", "\x07", "\u009b"}
+
+
 def test_the_version_needs_no_verb(capsys):
     assert shell("--version") == 0
     assert capsys.readouterr().out.count(".") == 2

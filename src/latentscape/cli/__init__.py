@@ -19,7 +19,7 @@ from latentscape.cli import listen  # noqa: F401
 from latentscape.cli import measure  # noqa: F401
 
 # isort: on
-from latentscape.cli.options import INTERRUPTED, app
+from latentscape.cli.options import INTERRUPTED, app, shown
 from latentscape.core.errors import LatentscapeError, UsageError
 
 MISTYPED: Any = typer.BadParameter.__mro__[1]
@@ -55,23 +55,23 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         hint = " (see `latentscape --help`)" if type(error) is UsageError else ""
-        typer.echo(f"latentscape: {' '.join(str(error).splitlines())}{hint}", err=True)
+        typer.echo(f"latentscape: {shown(' '.join(str(error).splitlines()))}{hint}", err=True)
         raise SystemExit(error.exit_code) from error
     except MISTYPED as error:
         if message := error.format_message():  # there is none where help was shown instead
             where = error.ctx.command_path if error.ctx else "latentscape"
-            typer.echo(f"latentscape: {message} (see `{where} --help`)", err=True)
+            typer.echo(f"latentscape: {shown(message)} (see `{where} --help`)", err=True)
         raise SystemExit(error.exit_code) from error
     except OSError as error:  # a path that may not be looked at, for one
         if debug:
             raise
-        typer.echo(f"latentscape: {error.filename or 'a file'}: {error.strerror or error}", err=True)
+        typer.echo(f"latentscape: {shown(str(error.filename or 'a file'))}: {error.strerror or error}", err=True)
         raise SystemExit(1) from error
     except Exception as error:
         if debug:
             raise
         where = f"{type(error).__name__}: {error}".splitlines()[0]
-        typer.echo(f"latentscape: internal error: {where} (run again with --debug to see where)", err=True)
+        typer.echo(f"latentscape: internal error: {shown(where)} (run again with --debug to see where)", err=True)
         raise SystemExit(1) from error
     if code == INTERRUPTED:
         typer.echo("latentscape: interrupted", err=True)

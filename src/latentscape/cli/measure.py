@@ -81,7 +81,7 @@ def evaluate(
     if as_json:
         print_json(figures.to_json())
     else:
-        typer.echo("\n".join(figures.lines()))
+        print_lines(figures.lines())
 
 
 def _evaluate_paths(
@@ -98,7 +98,7 @@ def _evaluate_paths(
 
     options = {"files": files, "standard": standard, "device": device, "labels": labels_of(label) or None}
     found = evaluate_paths(run, pairs=pairs, say=saying(as_json), **options)
-    print_json(found.to_json()) if as_json else typer.echo("\n".join(found.lines()))
+    print_json(found.to_json()) if as_json else print_lines(found.lines())
 
 
 @app.command(rich_help_panel=MEASURE)
@@ -140,7 +140,7 @@ def benchmark(
         tuple(filter(None, pairs.split(","))),
     )  # fmt: skip
     summary = run_benchmark(request, say=saying(as_json))
-    print_json(summary.to_json()) if as_json else typer.echo("\n".join(summary.lines()))
+    print_json(summary.to_json()) if as_json else print_lines(summary.lines())
     if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
     if summary.failed:

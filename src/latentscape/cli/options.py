@@ -1,6 +1,9 @@
 """What the verbs share: the application, the types of their options, and how they print."""
 
 import json
+import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,9 +67,30 @@ Channels = Annotated[str, typer.Option(help="mean, or each: every channel is a s
 Labels = Annotated[str | None, typer.Option(help='file-name pattern, such as "{instrument}_{note}"')]
 
 
+_HIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal obeys instead of showing it, or can't show: labels and titles may come from strangers."""
+
+
+def shown(text: str) -> str:
+    r"""Return one line of text as a terminal may show it, with ``\u001b`` and the like for what steers it."""
+    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def print_json(value: Any) -> None:
-    """Print a value as JSON."""
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+    """Print a value as JSON; numbers that are none are null, since JSON has neither NaN nor infinity."""
+    text = json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False)
+    typer.echo("\n".join(map(shown, text.split("\n"))))
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
 def print_table(rows: list[tuple[str, ...]], header: tuple[str, ...]) -> None:
@@ -85,12 +109,12 @@ def print_table(rows: list[tuple[str, ...]], header: tuple[str, ...]) -> None:
 def print_lines(lines: list[str]) -> None:
     """Print what a verb says of its work."""
     for line in lines:
-        typer.echo(line)
+        typer.echo(shown(line))
 
 
 def saying(quiet: bool) -> Any:
     """Return what prints progress to standard error, or nothing."""
-    return (lambda line: None) if quiet else (lambda line: typer.echo(line, err=True))
+    return (lambda line: None) if quiet else (lambda line: typer.echo(shown(line), err=True))
 
 
 def making_of(

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from latentscape.cli.options import PLAY, Device, Run, app
+from latentscape.cli.options import PLAY, Device, Run, app, print_lines
 
 
 @app.command(rich_help_panel=PLAY)
@@ -22,4 +22,4 @@ def play(
     """Play live in a browser: drag over the map, draw paths, turn axes, drop in sounds, record."""
     from latentscape.play import serve
 
-    serve(run, host=host, port=port, browser=browser, device=device, say=typer.echo)
+    serve(run, host=host, port=port, browser=browser, device=device, say=lambda line: print_lines([line]))

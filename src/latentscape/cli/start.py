@@ -18,6 +18,7 @@ from latentscape.cli.options import (
     Source,
     app,
     print_json,
+    print_lines,
     print_table,
     saying,
 )
@@ -42,7 +43,7 @@ def doctor(
     if as_json:
         print_json(report.to_json())
     else:
-        typer.echo("\n".join(report.lines()))
+        print_lines(report.lines())
 
 
 @app.command(rich_help_panel=START)
@@ -52,7 +53,7 @@ def data(name: Annotated[str | None, typer.Argument(help="a named data set")] = 
 
     if name is not None:
         lines = verify(name)
-        print_json(lines) if as_json else typer.echo("\n".join(lines))
+        print_json(lines) if as_json else print_lines(lines)
         return
     found = sources()
     if as_json:
@@ -127,10 +128,10 @@ def train(
         from latentscape.experiment.check import check_run
 
         found = check_run(request, say=saying(as_json))
-        print_json(found.to_json()) if as_json else typer.echo("\n".join(found.lines()))
+        print_json(found.to_json()) if as_json else print_lines(found.lines())
         raise typer.Exit(0 if found.passed else 1)
     summary = run_experiment(request, say=saying(as_json))
-    print_json(summary.to_json()) if as_json else typer.echo("\n".join(summary.lines()))
+    print_json(summary.to_json()) if as_json else print_lines(summary.lines())
     if summary.outcome.reason == "interrupted":
         raise typer.Exit(INTERRUPTED)
 
@@ -153,7 +154,7 @@ def demo(
     from latentscape.experiment.train import run_experiment
 
     summary = run_experiment(Request("tones", run, recipe="demo", overwrite=run.exists(), seed=seed), say=saying(False))
-    typer.echo("\n".join([*summary.lines(), "", *_NEXT]).format(run=run))
+    print_lines([*summary.lines(), "", *(line.format(run=run) for line in _NEXT)])
 
 
 @app.command(rich_help_panel=START)
@@ -162,4 +163,4 @@ def info(run: Run, as_json: Json = False) -> None:
     from latentscape.experiment.card import card
 
     found = card(run)
-    print_json(found.to_json()) if as_json else typer.echo("\n".join(found.lines()))
+    print_json(found.to_json()) if as_json else print_lines(found.lines())
