@@ -224,6 +224,16 @@ def test_json_is_json_and_nothing_steers_the_terminal(run, tmp_path, capsys):
     assert not set(out) & {"\x1b", "\x07", "\u009b"}
 
 
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [(("a=1", "a=2"), "two values for 'a', '1' and '2'"), (("=3",), "expected NAME=VALUE")],
+)
+def test_a_label_has_one_value(run, tmp_path, capsys, labels, message):
+    told = [word for label in labels for word in ("--label", label)]
+    assert shell("sample", run, "--out", tmp_path / "s", *told) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_the_version_needs_no_verb(capsys):
     assert shell("--version") == 0
     assert capsys.readouterr().out.count(".") == 2

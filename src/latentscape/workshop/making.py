@@ -71,14 +71,16 @@ def labels_of(texts: Sequence[str] | None) -> dict[str, str]:
     """Turn ``["instrument=flute"]`` into a mapping.
 
     Raises:
-        UsageError: a text has no ``=``.
+        UsageError: a text has no ``=``, or a name has two values.
     """
     labels: dict[str, str] = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
-        if not equals:
+        name, value = name.strip(), value.strip()
+        if not equals or not name:
             raise UsageError(f"--label got '{text}', expected NAME=VALUE, such as instrument=flute")
-        labels[name.strip()] = value.strip()
+        if labels.setdefault(name, value) != value:
+            raise UsageError(f"--label got two values for '{name}', '{labels[name]}' and '{value}', expected one")
     return labels
 
 
