@@ -1,6 +1,7 @@
 """Every mistake is one line with the right exit code, and writes nothing; help tells all it should."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -232,6 +233,18 @@ def test_a_label_has_one_value(run, tmp_path, capsys, labels, message):
     told = [word for label in labels for word in ("--label", label)]
     assert shell("sample", run, "--out", tmp_path / "s", *told) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_place_that_cant_be_written_to_is_refused_before_the_source_is_read(folder, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").touch()
+    assert shell("train", folder, "--run", tmp_path / "file" / "r") == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert shell("train", folder, "--run", tmp_path / "deep" / "r") == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"{tmp_path} can't be written to" in error
+    assert not (tmp_path / "deep").exists()
 
 
 def test_the_version_needs_no_verb(capsys):

@@ -50,6 +50,19 @@ def atomic(path: Path) -> Iterator[Path]:
                 temporary.unlink()
 
 
+def require_writable(folder: Path) -> None:
+    """Refuse a folder to be made where nothing can be written; nothing is written to find out.
+
+    Raises:
+        StorageError: what it would lie in is a file, or may not be written to.
+    """
+    above = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    if not above.is_dir():
+        raise StorageError(f"{folder} can't be made: {above} is a file, expected a folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise StorageError(f"{folder} can't be made: {above} can't be written to; choose another place")
+
+
 def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file.
 

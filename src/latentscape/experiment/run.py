@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from latentscape.core.config import merge, parse
 from latentscape.core.errors import UsageError
 from latentscape.core.lock import locked
-from latentscape.core.storage import load_object, save_json
+from latentscape.core.storage import load_object, require_writable, save_json
 from latentscape.data.corpus import ImageCorpus, SoundCorpus
 from latentscape.data.examples import Batch
 from latentscape.data.sounds import gap_samples
@@ -134,6 +134,7 @@ def training(request: Request, say: Say) -> Iterator[tuple[Outcome, Prepared]]:
             yield _trained(request, prepared), prepared
         return
     _require_free(run, request.overwrite)
+    require_writable(run)  # before the source is read, which may take long
     prepared = prepare(request, say)
     with alone_in(run):
         _require_free(run, request.overwrite)  # reading takes a while, in which another training may have ended here
