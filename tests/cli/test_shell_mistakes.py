@@ -14,6 +14,7 @@ from typed import shell
 
 from latentscape import cli
 from latentscape.core.errors import nearest
+from latentscape.core.storage import load_tensors, save_tensors
 
 
 @pytest.mark.parametrize(
@@ -245,6 +246,19 @@ def test_a_place_that_cant_be_written_to_is_refused_before_the_source_is_read(fo
     assert error.count("\n") == 1
     assert f"{tmp_path} can't be written to" in error
     assert not (tmp_path / "deep").exists()
+
+
+def test_a_path_goes_with_the_run_that_it_was_made_with(run, tmp_path, capsys):
+    assert shell("walk", run, "--seconds", "0.2", "--out", tmp_path / "a.wav", "--save-path", tmp_path / "p.json") == 0
+    assert shell("walk", run, "--path", tmp_path / "p.json", "--seconds", "0.2", "--out", tmp_path / "b.wav") == 0
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    tensors = load_tensors(other / "weights.safetensors")
+    save_tensors(other / "weights.safetensors", {name: tensor + 1 for name, tensor in tensors.items()})
+    capsys.readouterr()
+    assert shell("walk", other, "--path", tmp_path / "p.json", "--out", tmp_path / "c.wav") == 2
+    assert f"a path of '{run.name}' with other weights" in capsys.readouterr().err
+    assert not (tmp_path / "c.wav").exists()
 
 
 def test_the_version_needs_no_verb(capsys):

@@ -25,6 +25,16 @@ def test_saved_loaded_and_edited(tmp_path):
     assert load_path(file).paths[0].closed
 
 
+def test_a_path_of_other_weights_is_refused(tmp_path):
+    file = tmp_path / "way.json"
+    save_path(file, PATH, {"run": "mine", "weights": "abc"})
+    assert load_path(file) == load_path(file, 2, "abc") == PATH
+    with pytest.raises(UsageError, match="a path of 'mine' with other weights"):
+        load_path(file, 2, "def")
+    save_path(file, PATH)
+    assert load_path(file, 2, "def") == PATH, "one that does not say whose it is"
+
+
 def test_a_name_is_kept_as_it_is(tmp_path):
     path = Recorded(points=((0,), (1,)), name='trömpete "A" 🎺\n')
     save_path(tmp_path / "a.json", path)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from latentscape.core.errors import UsageError
 from latentscape.core.heap import passing
+from latentscape.core.storage import digest_of
 from latentscape.data.corpus import ImageCorpus, SoundCorpus
 from latentscape.data.examples import Examples
 from latentscape.data.sounds import SoundExamples
@@ -156,8 +157,9 @@ def evaluate_paths(
     names = [file.stem for file in files]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"--path got two files named '{twice}', which is what their rows are called; rename one")
-    saved = {file.stem: load_path(file) for file in files}
     instrument = load(run, device)
+    weights = digest_of(run / "weights.safetensors")
+    saved = {file.stem: load_path(file, weights=weights) for file in files}
     if instrument.representation is None:
         raise UsageError(f"{run} makes images, not sound; --paths listens to what is met on the way")
     with open_run(run, units=False).examples as examples:

@@ -72,8 +72,13 @@ def _inside(values: Mapping[str, Any]) -> list[Any]:
     return [values[key] for key in ("path",) if key in values] + (several if isinstance(several, list) else [])
 
 
-def save_path(file: File | str, path: Path) -> None:
+def save_path(file: File | str, path: Path, of: Mapping[str, str] = {}) -> None:
     """Write a path to a file.
+
+    Args:
+        file: to be written.
+        path: any that is a record.
+        of: whose space it lies in: name (``run``) and digest (``weights``) of what it was made with.
 
     Raises:
         UsageError: it is no record; :func:`latentscape.geometry.pace.retimed` makes a record of what travels.
@@ -81,7 +86,7 @@ def save_path(file: File | str, path: Path) -> None:
     """
     if not isinstance(path, PathRecord):
         raise UsageError(f"a {type(path).__name__} can't be saved, expected a path that is a record, such as a Spline")
-    save_text(File(file), _text({"format": FORMAT, "dim": path.dim, "path": path.to_json()}) + "\n")
+    save_text(File(file), _text({"format": FORMAT, "dim": path.dim, **of, "path": path.to_json()}) + "\n")
 
 
 def _text(value: Any, indent: str = "") -> str:
@@ -97,14 +102,16 @@ def _text(value: Any, indent: str = "") -> str:
     return f"{first}\n{inner}" + f",\n{inner}".join(rows) + f"\n{indent}{last}"
 
 
-def load_path(file: File | str, dim: int | None = None) -> PathRecord:
+def load_path(file: File | str, dim: int | None = None, weights: str | None = None) -> PathRecord:
     """Read a path from a file.
 
     Args:
         file: as :func:`save_path` writes it.
         dim: the latent width that it must have; ``None`` takes any.
+        weights: the digest of those that it must be of, where it says so; ``None`` takes any.
 
     Raises:
+        UsageError: it was made with other weights, so its space is another.
         StorageError: the file is missing, no JSON, too large or of another format.
         ConfigError: what it says is not a path, or one of another width.
     """
@@ -114,8 +121,13 @@ def load_path(file: File | str, dim: int | None = None) -> PathRecord:
     about = load_object(file, ("format", "dim", "path"))
     if about["format"] != FORMAT:
         raise StorageError(f"{file} has format {about['format']!r}, expected {FORMAT}")
-    if unknown := sorted(set(about) - {"format", "dim", "path"}):
-        raise StorageError(f"{file} holds '{unknown[0]}', expected format, dim and path alone")
+    if unknown := sorted(set(about) - {"format", "dim", "run", "weights", "path"}):
+        raise StorageError(f"{file} holds '{unknown[0]}', expected format, dim, run, weights and path alone")
+    if weights is not None and about.get("weights", weights) != weights:
+        raise UsageError(
+            f"{file} holds a path of {about.get('run')!r:.80} with other weights than the run's: go it with that run, "
+            "or take its 'weights' away to go it all the same"
+        )
     if not isinstance(about["path"], dict):
         raise StorageError(f"{file} is damaged: expected an object as path, got {about['path']!r:.40}")
     path = path_from_json(about["path"], str(file))

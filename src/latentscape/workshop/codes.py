@@ -15,9 +15,8 @@ from latentscape.instrument.loading import load_waves
 from latentscape.instrument.waves import Waves
 from latentscape.instrument.windows import count_windows
 from latentscape.signal.representation import Representation
-from latentscape.workshop.making import SUFFIX, Making, clips_of, free, sounding, sounds_of, targets_of, write
+from latentscape.workshop.making import SUFFIX, WEIGHTS, Making, clips_of, free, sounding, sounds_of, targets_of, write
 
-WEIGHTS = "weights.safetensors"
 ROWS = 8
 """Sounds that a model of waves makes in step, at most."""
 

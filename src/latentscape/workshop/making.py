@@ -26,6 +26,7 @@ from latentscape.signal import audio
 from latentscape.signal.representation import Quality, Representation
 
 SUFFIX = ".wav"
+WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)

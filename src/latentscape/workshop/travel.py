@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from latentscape.core.errors import UsageError, nearest
+from latentscape.core.storage import digest_of
 from latentscape.geometry.pace import timed_like
 from latentscape.geometry.paths import Moved, PathRecord, Recorded, Retimed, load_path, save_path
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.stream import softened
 from latentscape.instrument.walks import KINDS, SPEEDS, THROUGH, carried, paced, recorded
 from latentscape.signal.representation import Representation
-from latentscape.workshop.making import Making, clip_of, file_of, finite, free, sound_of, sounding, write
+from latentscape.workshop.making import WEIGHTS, Making, clip_of, file_of, finite, free, sound_of, sounding, write
 
 DEFAULT_SECONDS = 10.0
 RECORDED = "recorded"
@@ -76,7 +77,7 @@ def walk(
         wave = softened(wave, sound.sample_rate)
     saved = []
     if way.save is not None:  # first, so that no sound is written where this fails
-        save_path(way.save, path)
+        save_path(way.save, path, {"run": run.resolve().name, "weights": digest_of(run / WEIGHTS)})
         saved.append(f"{way.save}: {type(path).__name__.lower()}, {path.dim} dimensions, {path.size} points")
     return [write(target, wave, sound, making), *saved]
 
@@ -116,7 +117,7 @@ def _path(
         if way.kind is not None or way.through or way.axes is not None:
             raise UsageError("--path plays a saved path; leave --kind, --through and --axes out")
         _meaningless(way, "a saved path", radius=True, turns=True)
-        path = load_path(way.path, instrument.dim)
+        path = load_path(way.path, instrument.dim, digest_of(run / WEIGHTS))
         own = (path.seconds if isinstance(path, Recorded) else None) or DEFAULT_SECONDS
     else:
         several = "spline" if len(way.through) > 1 else RECORDED if way.through else "circle"
