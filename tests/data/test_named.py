@@ -130,6 +130,25 @@ def nsynth(parts=("train", "valid", "test")):
     return root
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1, 2]", "expected an object, got list; the labels of nsynth-valid are not used"),
+        ('{"bell-0": 3, "bell-1": {"pitch": 60}, "bell-2": null}', "says not all of"),
+    ],
+)
+def test_nsynth_of_another_shape_costs_a_line_and_no_sound(text, message):
+    nsynth()
+    path = data_root() / "nsynth" / "nsynth-valid" / "examples.json"
+    notes = list(json.loads(path.read_text()))
+    for number, name in enumerate(notes[:3]):
+        text = text.replace(f"bell-{number}", name)
+    path.write_text(text)
+    corpus = open_source("nsynth")
+    assert any(message in note for note in corpus.notes), corpus.notes
+    assert len(corpus.clips) == 12
+
+
 def test_nsynth_has_its_own_split():
     nsynth()
     corpus = open_source("nsynth")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from latentscape.core.errors import DataError, StorageError, UsageError
-from latentscape.core.storage import load_json
+from latentscape.core.storage import load_object
 from latentscape.data.labels import Labels, missing_files, normal, read_table
 from latentscape.data.magnatagatune import magnatagatune
 from latentscape.data.scan import Listing
@@ -29,6 +29,15 @@ SOL_COLUMNS = {
 """Our names for the columns of TinySOL's and OrchideaSOL's tables; the others are dropped."""
 ESC_COLUMNS = {"category": "tag", "fold": "fold", "src_file": "src_file", "take": "take", "esc10": "esc10"}
 """Those of ESC-50's."""
+
+NSYNTH_FIELDS = {
+    "instrument_str": "instrument",
+    "instrument_family_str": "family",
+    "instrument_source_str": "source",
+    "pitch": "midi",
+    "velocity": "velocity",
+}
+"""Our names for what NSynth says of a note; the others are dropped."""
 
 
 def list_folder(name: str, root: Path, group: tuple[str, ...]) -> Listing:
@@ -89,24 +98,26 @@ def _nsynth(root: Path, files: list[str]) -> tuple[dict[str, Labels], tuple[str,
         if not path.is_file():
             continue
         try:
-            examples = load_json(path)
+            examples = load_object(path)
         except StorageError as error:
             notes.append(f"{error}; the labels of nsynth-{part} are not used")
             continue
-        lost = 0
+        lost, bare = 0, list[str]()
         for note, row in examples.items():
             file = f"nsynth-{part}/audio/{note}.wav"
             lost += file not in there
             if file in there:
-                texts = {
-                    "instrument": "instrument_str",
-                    "family": "instrument_family_str",
-                    "source": "instrument_source_str",
-                }
-                labels[file] = {ours: str(row[theirs]) for ours, theirs in texts.items() if theirs in row}
-                labels[file] |= {"midi": str(row["pitch"]), "velocity": str(row["velocity"]), "split": part}
+                told = row if isinstance(row, dict) else {}
+                labels[file] = {ours: str(told[theirs]) for theirs, ours in NSYNTH_FIELDS.items() if theirs in told}
+                labels[file] |= {"split": part}
+                bare += [note] if not told.keys() >= NSYNTH_FIELDS.keys() else []
         if lost:
             notes.append(f"nsynth-{part}/examples.json names {lost} notes that the folder lacks")
+        if bare:
+            notes.append(
+                f"nsynth-{part}/examples.json says not all of {len(bare)} notes (first: '{bare[0]}'); expected "
+                f"{', '.join(NSYNTH_FIELDS)}; what it says is used"
+            )
     return labels, tuple(notes)
 
 
