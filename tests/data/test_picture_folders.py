@@ -22,6 +22,43 @@ def write(path, values):
     Image.fromarray(values).save(path)
 
 
+@pytest.mark.parametrize("mode", ["I;16", "LA", "P", "1", "RGBA", "CMYK"])
+def test_every_kind_of_pixel_is_read_as_it_looks(tmp_path, mode):
+    """16 bits are scaled, not clipped; a palette of greys is grey; what is transparent is white."""
+    ramp = np.linspace(0, 255, 64).round().astype(np.uint8).reshape(8, 8)
+    flat = Image.fromarray(ramp)
+    expected = ramp.copy()
+    if mode == "I;16":
+        picture = Image.fromarray(ramp.astype(np.uint16) * 257)
+    elif mode == "1":
+        picture = Image.fromarray(ramp > 127)
+        expected = np.where(ramp > 127, 255, 0)
+    elif mode == "P":
+        picture = flat.quantize(64)
+        expected = np.asarray(picture.convert("L"))
+    elif mode == "CMYK":
+        picture = Image.merge("RGB", [flat] * 3).convert("CMYK")
+    else:
+        picture = flat.convert(mode)
+        alpha = np.full((8, 8), 255, np.uint8)
+        alpha[0, :4] = 0
+        picture.putalpha(Image.fromarray(alpha))
+        expected[0, :4] = 255
+    picture.save(tmp_path / ("a.tif" if mode == "CMYK" else "a.png"))
+    assert list(tmp_path.iterdir())
+    images = open_source(str(tmp_path)).images
+    assert images.shape == (1, 3 if mode in ("RGBA", "CMYK") else 1, 8, 8)
+    np.testing.assert_array_equal(images[0, 0], expected)
+    np.testing.assert_array_equal(images[0, -1], expected)
+
+
+def test_values_of_no_known_range_are_left_out(tmp_path):
+    Image.fromarray(np.full((8, 8), 1e5, np.float32)).save(tmp_path / "a.tif")
+    Image.fromarray(np.full((8, 8), 1 << 20, np.int32)).save(tmp_path / "b.tif")
+    with pytest.raises(DataError, match="none of 2 pictures can be read"):
+        open_source(str(tmp_path))
+
+
 def test_the_course_layout_has_its_own_parts():
     """MSCOCO's crops: val2014 is the test; some are grey, which become three equal colours."""
     root = data_root() / "inpainting"

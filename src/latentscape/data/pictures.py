@@ -11,6 +11,7 @@ Copies are left out: one in training would make the test a memory test.
 import hashlib
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from latentscape.data.corpus import ImageCorpus
 from latentscape.data.images import image_corpus
 from latentscape.data.text import folders_under
 from latentscape.signal.audio import SUFFIXES as SOUND
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 """What is taken for a picture."""
@@ -65,8 +69,8 @@ def read_pictures(root: Path, files: list[str], name: str, size: int | None = No
     for file in files:
         try:
             with Image.open(root / file) as picture:
-                picture = picture.convert("L" if picture.mode in ("L", "1") else "RGB")
-        except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError):
+                picture = _in_eight_bits(picture)
+        except (OSError, ValueError, SyntaxError, EOFError, UnidentifiedImageError, Image.DecompressionBombError):
             lost.append(file)
             continue
         if size is not None and picture.size != (size, size):
@@ -97,6 +101,31 @@ def read_pictures(root: Path, files: list[str], name: str, size: int | None = No
     notes = [f"{len(lost)} pictures can't be read (first: '{lost[0]}')"] if lost else []
     notes += [f"{len(copies)} pictures are copies of others and left out (first: '{copies[0]}')"] if copies else []
     return image_corpus(name, images, 255, _labels(kept), tuple(notes))
+
+
+def _in_eight_bits(picture: "Image.Image") -> "Image.Image":
+    """Return a picture as grey or as red, green and blue, from 0 to 255, on white where it is transparent.
+
+    Raises:
+        ValueError: its values have no known range.
+    """
+    from PIL import Image
+
+    if picture.mode.startswith("I"):  # 16 bits, which PIL would clip at 255
+        values = np.asarray(picture).astype(np.int64)
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise ValueError("values of 32 bits")
+        return Image.fromarray(np.round(values / 257).astype(np.uint8))
+    if picture.mode == "F":
+        raise ValueError("values of any range")
+    grey = picture.mode in ("1", "L", "LA", "La")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    if picture.mode == "P":  # a palette of greys is grey
+        colours = np.asarray(picture.convert("RGB"))
+        grey = bool((colours == colours[..., :1]).all())
+    return picture.convert("L" if grey else "RGB")
 
 
 def _labels(files: list[str]) -> dict[str, list[str]]:
