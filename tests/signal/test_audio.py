@@ -186,6 +186,18 @@ def test_a_file_cut_within_its_header_or_first_frame(tmp_path, wave):
             audio.read(cut)
 
 
+@pytest.mark.parametrize("rate", [1, 2_000_000_000])
+def test_a_header_with_an_absurd_rate_is_damaged(tmp_path, wave, rate):
+    path = tmp_path / "a.wav"
+    audio.write(path, wave, 22050)
+    raw = bytearray(path.read_bytes())
+    raw[24:28] = rate.to_bytes(4, "little")
+    path.write_bytes(raw)
+    for read in (audio.probe, audio.read):
+        with pytest.raises(DataError, match=f"a damaged header: it says {rate} Hz, expected 100 to 10000000"):
+            read(path)
+
+
 def test_a_header_without_samples(tmp_path):
     path = tmp_path / "a.wav"
     soundfile.write(path, np.zeros((0, 1)), 8000)

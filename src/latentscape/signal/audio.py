@@ -40,6 +40,8 @@ WRITTEN = {
 }
 HIGHEST_RATE = 10_000_000
 """Hz that may be asked for; hydrophones take a fifth of it, and a second at a mistyped rate could fill the memory."""
+LOWEST_RATE = 100
+"""Hz of a file that is believed: at less, a minute would become hours at the rate of the others."""
 _BLOCK = 1 << 16
 _PIECE = 4096
 
@@ -202,6 +204,10 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a suffix of headerless samples, such as .raw
         raise DataError(f"{path} is not sound that can be read: {_reason(error)}") from error
     with sound:
+        if not LOWEST_RATE <= sound.samplerate <= HIGHEST_RATE:
+            raise DataError(
+                f"{path} has a damaged header: it says {sound.samplerate} Hz, expected {LOWEST_RATE} to {HIGHEST_RATE}"
+            )
         yield sound
 
 
