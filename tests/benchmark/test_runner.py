@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import yaml
 from latentscape.benchmark.catalogue import CATALOGUE
 from latentscape.benchmark.cell import Interrupted, fail_cell, main, reason, run_cell
 from latentscape.benchmark.grid import load_grid
-from latentscape.benchmark.runner import Place, clock, cores, run_grid, side_by_side
+from latentscape.benchmark.runner import Course, Place, clock, cores, run_grid, side_by_side
 from latentscape.core.errors import DataError, UsageError
 from latentscape.core.lock import locked
 from latentscape.core.storage import load_object, save_json
@@ -54,6 +55,19 @@ def finished(tmp_path_factory):
 
 def times(out: Path) -> dict[str, int]:
     return {str(p.relative_to(out)): p.stat().st_mtime_ns for p in (out / "cells").rglob("*") if p.is_file()}
+
+
+def test_the_time_that_is_left_follows_the_cells_that_are_left(finished):
+    """Quick cells come out first: what is left is told of the others' own bound, and of their own kind once it is known."""
+    first, second = (replace(load_grid(TINY).cells[0], family=family, minutes=2.0) for family in ("quick", "slow"))
+    course = Course(jobs=2)
+    course.note(first, {"seconds": {"train": 1.0, "measure": 3.0}})
+    course.note(first, {"seconds": {}})
+    assert course.left([second] * 34) == "at most about 35 min left", "34 cells of 123 s, two at a time"
+    assert course.left([first] * 3) == "about 6 s left"
+    course.note(second, {"seconds": {"train": 117.0, "measure": 3.0}})
+    assert course.left([second] * 34) == "about 34 min left"
+    assert course.left([second]) == "about 2 min left", "one cell is not divided"
 
 
 def test_a_finished_cell_holds_a_run_and_its_numbers(finished):

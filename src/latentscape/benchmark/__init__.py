@@ -133,13 +133,14 @@ def run_benchmark(request: BenchmarkRequest, say: "Say") -> BenchmarkSummary:
     name = request.grid or f"{request.suite}-quick" if request.quick else request.grid or request.suite
     grid = load_grid(name, suite=request.suite, source=request.source, minutes=request.minutes)
     if request.ray is not None:
-        execute = over_ray(request.ray)  # the sources need not be on this machine
+        execute, jobs = over_ray(request.ray), request.jobs or 1  # the sources need not be on this machine
     else:
         check_cells(grid.cells)
-        execute = side_by_side(request.jobs or cores())
+        jobs = request.jobs or cores()
+        execute = side_by_side(jobs)
     say(f"{len(grid.cells)} cells, at most {len(grid.cells) * grid.config.minutes:.0f} minutes of training in all")
     try:
-        tally = run_grid(grid, request.out, execute, say, overwrite=request.overwrite)
+        tally = run_grid(grid, request.out, execute, say, overwrite=request.overwrite, jobs=jobs)
     except KeyboardInterrupt:
         return BenchmarkSummary(request.out, interrupted=True)
     page = _reported(request)

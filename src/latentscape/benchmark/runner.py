@@ -80,7 +80,7 @@ class Tally:
     seconds: float
 
 
-def run_grid(grid: Grid, out: Path, execute: Execute, say: Say, *, overwrite: bool = False) -> Tally:
+def run_grid(grid: Grid, out: Path, execute: Execute, say: Say, *, overwrite: bool = False, jobs: int = 1) -> Tally:
     """Run what is left of a grid.
 
     Args:
@@ -89,6 +89,7 @@ def run_grid(grid: Grid, out: Path, execute: Execute, say: Say, *, overwrite: bo
         execute: how cells are run.
         say: told a line a cell.
         overwrite: cells that were made with other settings are removed and made again.
+        jobs: how many cells are at work at a time, for what is said of the time that is left.
 
     Raises:
         UsageError: another runner works in the folder, it holds something else, or cells of other settings.
@@ -98,6 +99,9 @@ def run_grid(grid: Grid, out: Path, execute: Execute, say: Say, *, overwrite: bo
         place = Place(out)
         _agree(grid, place, overwrite)
         save_json(out / "grid.json", grid.to_json())
+        course = Course(jobs)
+        for cell in grid.cells:
+            course.note(cell, place.record(cell) or {})
         kept = tuple(cell.name for cell in grid.cells if (place.record(cell) or {}).get("status") == "done")
         todo = [cell for cell in grid.cells if cell.name not in kept]
         for cell in todo:
@@ -106,20 +110,50 @@ def run_grid(grid: Grid, out: Path, execute: Execute, say: Say, *, overwrite: bo
             save_json(place.request(cell), cell.to_json())
         if kept:
             say(f"{len(kept)} of {len(grid.cells)} cells are finished already")
-        return _follow(place, todo, kept, execute, say)
+        return _follow(place, todo, kept, execute, say, course)
 
 
-def _follow(place: Place, todo: Sequence[Cell], kept: tuple[str, ...], execute: Execute, say: Say) -> Tally:
+class Course:
+    """How long cells took, and so how long others will.
+
+    A cell takes as long as those of its family and source did; where none has ended, as long as its bound on training
+    and the longest measuring so far. Cells differ by far more than their number says: the quick ones come out first.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self._took: dict[tuple[str, str], list[float]] = {}
+        self._measuring = 0.0
+
+    def note(self, cell: Cell, record: Mapping[str, Any]) -> None:
+        """Take note of what a finished cell wrote down; one that failed says nothing of the others."""
+        if seconds := record.get("seconds"):
+            self._took.setdefault((cell.source, cell.family), []).append(seconds["train"] + seconds["measure"])
+            self._measuring = max(self._measuring, seconds["measure"])
+
+    def left(self, cells: Sequence[Cell]) -> str:
+        """Return in words how long cells will take; those at work count whole."""
+        known = [sum(took) / len(took) if (took := self._took.get((c.source, c.family))) else None for c in cells]
+        bounds = [60 * cell.minutes + self._measuring for cell in cells]
+        seconds = sum(bound if mean is None else mean for mean, bound in zip(known, bounds, strict=True))
+        return f"{'at most ' if None in known else ''}about {clock(seconds / min(self.jobs, max(1, len(cells))))} left"
+
+
+def _follow(
+    place: Place, todo: Sequence[Cell], kept: tuple[str, ...], execute: Execute, say: Say, course: Course
+) -> Tally:
     """Run cells and tell how far they are."""
     began = time.monotonic()
+    waiting = {cell.name: cell for cell in todo}
     outcome: dict[str, list[str]] = {"done": [], "failed": []}
     for count, cell in enumerate(execute(place, todo, say), start=1):
         record = place.record(cell) or {}
         if "ceilings" in record:
             _keep_ceilings(place, cell, record["ceilings"])
         outcome[record["status"]].append(cell.name)
-        left = (time.monotonic() - began) / count * (len(todo) - count)
-        rest = f"about {clock(left)} left" if count < len(todo) else "that was the last"
+        course.note(cell, record)
+        del waiting[cell.name]
+        rest = course.left(list(waiting.values())) if waiting else "that was the last"
         say(f"[{count}/{len(todo)}] {cell.name}: {_summary(record)}; {rest}")
     done, failed = (tuple(outcome[status]) for status in ("done", "failed"))
     return Tally(place.out, done, failed, kept, time.monotonic() - began)
