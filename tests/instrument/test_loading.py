@@ -175,7 +175,7 @@ def test_a_shape_that_is_none_of_images_is_refused(tmp_path, shape):
     make(tmp_path, {"model": {"kind": "ppca", "latent": 2}}, {}, event_shape=[1, 3, 3])
     edit("run.json", event_shape=shape)(tmp_path)
     with pytest.raises(StorageError, match=r"'event_shape'|does not fit the model"):
-        Instrument.load(tmp_path)
+        load(tmp_path)
 
 
 def test_what_a_strangers_configuration_asks_for_is_not_allocated(run):
@@ -183,7 +183,7 @@ def test_what_a_strangers_configuration_asks_for_is_not_allocated(run):
     edit("config.json", model=wide(decoder={"kind": "mlp", "widths": [30_000, 30_000]}))(run)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(StorageError, match="does not fit"):
-        Instrument.load(run)
+        load(run)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000, "kB; it asks for 3.6 GB"
 
 
