@@ -334,7 +334,7 @@ def test_the_report(tmp_path):
     put(tmp_path / "a" / "loud.wav", wave)
     put(tmp_path / "b" / "soft.wav", 0.01 * noise("soft", seconds=1.0))
     put(tmp_path / "b" / "other.wav", noise("other", seconds=1.0, rate=4000), 4000)
-    put(tmp_path / "b" / "third.wav", noise("third", seconds=1.0))
+    put(tmp_path / "b" / "third.wav", noise("third", seconds=1.0, channels=2))
     found = examine(str(tmp_path))
     assert (found.files, found.clips, found.sample_rate, found.rates) == (4, 4, 8000, {8000: 3, 4000: 1})
     assert found.clipped == ("a/loud.wav",)
@@ -344,7 +344,9 @@ def test_the_report(tmp_path):
     text = "\n".join(found.lines())
     assert "resampled: 1 file to 8000 Hz" in text
     assert "clipped: 1 file (used all the same), such as 'a/loud.wav'" in text
+    assert "mixed: 1 file to one channel, the mean (or use --channels each)" in text
     assert found.to_json()["clips"] == 4
+    assert "mixed" not in "\n".join(examine(str(tmp_path), SourceOptions(channels="each")).lines())
 
 
 def test_many_left_out_files_are_counted(folder):

@@ -220,7 +220,7 @@ def test_map_places_colours_and_shapes(tmp_path):
     assert dots[0]["style"] == dots[2]["style"] != dots[1]["style"]
     assert dots[0]["d"] == dots[2]["d"] != dots[1]["d"]
     assert "hollow" in dots[1]["class"]
-    assert dots[1]["data-words"] == "kind y, test"
+    assert dots[1]["data-words"] == "kind y, held out"
 
 
 @pytest.mark.parametrize("labels", [(1, 2, 3), (0.5, float("nan"), 0.7), (4.0, 4.0, 4.0), (float("nan"),) * 3])

@@ -35,6 +35,7 @@ class Examination:
         peak_db, rms_db: loudest peak; median level of clips.
         clipped: names of used files that reach full scale for three samples or more.
         short: how many clips are shorter than :data:`SHORT`.
+        mixed: how many files of several channels become the mean of these.
         labels: for each label how many values it has.
         left_out: what will not be used, and why.
         notes: what else a person should know.
@@ -57,6 +58,7 @@ class Examination:
     rms_db: float = 0.0
     clipped: tuple[str, ...] = ()
     short: int = 0
+    mixed: int = 0
     labels: Mapping[str, int] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
@@ -90,6 +92,8 @@ class Examination:
         others = sum(self.rates.values()) - self.rates.get(self.sample_rate, 0)
         if others:
             lines.append(f"resampled: {_count(others, 'file')} to {self.sample_rate} Hz")
+        if self.mixed:
+            lines.append(f"mixed: {_count(self.mixed, 'file')} to one channel, the mean (or use --channels each)")
         lines += [f"note: {note}" for note in self.notes]
         if self.left_out:
             kinds = Counter(one.kind for one in self.left_out)
@@ -153,6 +157,7 @@ def examination(found: Survey | ImageCorpus) -> Examination:
         rms_db=_db(float(np.median([stretch.rms for stretch in stretches]))),
         clipped=tuple(file for file, entry in used if any(stretch.clipped for stretch in entry.stretches)),
         short=int((lengths < SHORT).sum()),
+        mixed=sum(fact.channels > 1 for fact in readable) if (corpus.clips.channels < 0).all() else 0,
         labels={name: len(column.values) for name, column in corpus.clips.columns.items()},
         left_out=corpus.left_out,
         notes=corpus.notes,

@@ -16,7 +16,7 @@ from latentscape.data.corpus import Clip, Column, SoundCorpus
 from latentscape.data.examples import Examples
 from latentscape.data.images import ImageExamples
 from latentscape.data.sounds import SoundExamples
-from latentscape.data.split import PartName
+from latentscape.data.split import PARTS, PartName
 from latentscape.experiment.joined import Prepared
 from latentscape.instrument.axes import moved
 from latentscape.instrument.decoded import UNITS, described
@@ -56,25 +56,22 @@ COLOURED_BY = ("instrument", "family", "label", "speaker", "digit", "tag", "fold
 
 
 def chart_of(instrument: Instrument, examples: Examples) -> tuple[LatentMap, Tensor]:
-    """Return the latent map of training and test items, and the codes of all their frames (or of the images)."""
+    """Return the latent map of items of all parts, and the codes of all their frames (or of the images)."""
     if isinstance(examples, SoundExamples):
         return _chart_of_sounds(instrument, examples)
     assert isinstance(examples, ImageExamples)
     rows = [
-        (row, part == "test")
-        for part in ("train", "test")
-        for row in examples.split.parts[part].some(MAP_IMAGES).rows.tolist()
+        (row, part != "train") for part in PARTS for row in examples.split.parts[part].some(MAP_IMAGES).rows.tolist()
     ]
-    images = {part: torch.cat([x for x, _ in examples.held(part, 1024, MAP_IMAGES)]) for part in ("train", "test")}
-    codes = torch.cat([instrument.encode(images[part]) for part in ("train", "test")])
+    codes = torch.cat([instrument.encode(x) for part in PARTS for x, _ in examples.held(part, 1024, MAP_IMAGES)])
     labels = _labels(examples.corpus.columns, [row for row, _ in rows])
     chart = latent_map(codes, labels, names=[f"image {row}" for row, _ in rows])
-    return _laid_out(chart, [test for _, test in rows], {}), codes
+    return _laid_out(chart, [held for _, held in rows], {}), codes
 
 
 def _chart_of_sounds(instrument: Instrument, examples: SoundExamples) -> tuple[LatentMap, Tensor]:
     corpus = examples.corpus
-    clips = [(clip, part == "test") for part in ("train", "test") for clip in spread_clips(examples, part, MAP_CLIPS)]
+    clips = [(clip, part != "train") for part in PARTS for clip in spread_clips(examples, part, MAP_CLIPS)]
     most = round(MAP_SECONDS * corpus.sample_rate)
     codes, sounds = [], []
     for clip, _ in clips:
@@ -85,13 +82,13 @@ def _chart_of_sounds(instrument: Instrument, examples: SoundExamples) -> tuple[L
     labels = _labels(corpus.clips.columns, [clip.row for clip, _ in clips])
     chart = latent_map(torch.cat(codes), labels, clip=owner, names=[clip.name for clip, _ in clips])
     descriptors = {name: tuple(sound[name] for sound in sounds) for name in SPECTRAL}
-    return _laid_out(chart, [test for _, test in clips], descriptors), torch.cat(codes)
+    return _laid_out(chart, [held for _, held in clips], descriptors), torch.cat(codes)
 
 
-def _laid_out(chart: LatentMap, test: list[bool], descriptors: Mapping[str, tuple[float, ...]]) -> LatentMap:
+def _laid_out(chart: LatentMap, held: list[bool], descriptors: Mapping[str, tuple[float, ...]]) -> LatentMap:
     """Return the map with what it knows of its clips, and with their neighbour-preserving places."""
     neighbours = neighbourhood(chart.clips, chart.project(chart.clips))
-    return replace(chart, test=tuple(test), descriptors=descriptors, neighbours=neighbours)
+    return replace(chart, test=tuple(held), descriptors=descriptors, neighbours=neighbours)
 
 
 def spread_clips(examples: SoundExamples, part: PartName, most: int) -> list[Clip]:
@@ -219,7 +216,7 @@ def _map(instrument: Instrument, examples: SoundExamples | None) -> Map:
     sounds: tuple[Sound | None, ...] = ()
     if examples is not None:
         rate = examples.corpus.sample_rate
-        by_name = {clip.name: clip for part in ("train", "test") for clip in spread_clips(examples, part, MAP_CLIPS)}
+        by_name = {clip.name: clip for part in PARTS for clip in spread_clips(examples, part, MAP_CLIPS)}
         sounds = tuple(
             Sound(one, examples.corpus.wave(by_name[one], 0, min(by_name[one].frames, rate)).copy(), rate)
             for one in chart.names

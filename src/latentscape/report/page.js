@@ -85,7 +85,7 @@
         const [colour, shape, said] = chosen.dots[i];
         element.style.setProperty("--c", colour);
         element.setAttribute("d", views.shapes[shape]);
-        element.dataset.words = `${chosen.name} ${said}${element.classList.contains("hollow") ? ", test" : ""}`;
+        element.dataset.words = `${chosen.name} ${said}${element.classList.contains("hollow") ? ", held out" : ""}`;
       });
     });
     let shown = 0;

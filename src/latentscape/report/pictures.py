@@ -151,7 +151,7 @@ def latent_map(
                     dots = axes.scatter(
                         *points[part].T, c=values[part], cmap=CONTINUOUS, vmin=low, vmax=high, s=size, marker=marker,
                         edgecolors=edge, linewidths=0.9 if marker == "D" else 0.4, plotnonfinite=True,
-                        label="test" if marker == "D" else "training",
+                        label="held out" if marker == "D" else "training",
                     )  # fmt: skip
             bar = figure.colorbar(dots, ax=axes, label=name, pad=0.02)  # pyrefly: ignore
             bar.outline.set_visible(False)
@@ -175,7 +175,7 @@ def latent_map(
                     *points[mine & hollow].T, facecolors="none", edgecolors=colour, marker=marker, s=38, lw=1.5
                 )
             if hollow.any():
-                axes.scatter([], [], facecolors="none", edgecolors=theme.ink, s=38, lw=1.5, label="hollow: test")
+                axes.scatter([], [], facecolors="none", edgecolors=theme.ink, s=38, lw=1.5, label="hollow: held out")
             axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title=name or None)
         axes.set_xlabel(axes_names[0])
         axes.set_ylabel(axes_names[1])

@@ -108,7 +108,7 @@ def draw_map(item: Map, plane: Plane, key: str, escape: Callable[[object], str])
     for index in sorted(plane.spread):
         x, y = plane.places[index]
         hollow = bool(item.test) and item.test[index]
-        words = f"{item.label or 'label'} {_said(item.labels[index])}" + (", test" if hollow else "")
+        words = f"{item.label or 'label'} {_said(item.labels[index])}" + (", held out" if hollow else "")
         dots.append(
             f'<g transform="translate({x:.1f} {y:.1f})">'
             f'<path class="dot{" hollow" if hollow else ""}" data-i="{index}" d="{SHAPES[shapes[index]]}" '
@@ -117,7 +117,7 @@ def draw_map(item: Map, plane: Plane, key: str, escape: Callable[[object], str])
         )
     notes = ""
     if any(item.test):
-        notes += f'<li><svg viewBox="-8 -8 16 16" aria-hidden="true"><path class="dot hollow" style="--c:currentColor" d="{SHAPES[0]}"/></svg>hollow: test</li>'  # noqa: E501
+        notes += f'<li><svg viewBox="-8 -8 16 16" aria-hidden="true"><path class="dot hollow" style="--c:currentColor" d="{SHAPES[0]}"/></svg>hollow: held out</li>'  # noqa: E501
     if len(plane.spread) < len(item.points):
         notes += f"<li>{len(plane.spread)} of {len(item.points)} dots shown</li>"
     grounds = _near(plane, key) if item.reliefs else ""

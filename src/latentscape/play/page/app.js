@@ -346,7 +346,7 @@ const mapControls = ({ store, view, info, tools }) => {
 };
 
 const legendItems = (legend, view, tested) => {
-  const hollow = tested ? [h("li.note", {}, "hollow: test")] : [];
+  const hollow = tested ? [h("li.note", {}, "hollow: held out")] : [];
   if (!Array.isArray(legend)) {
     const ramp = h("canvas.ramp", { width: 140, height: 10, "aria-hidden": "true" });
     const context = ramp.getContext("2d");

@@ -264,7 +264,7 @@ export class Tools {
     const { column } = this.view;
     const value = column?.of(dot);
     const words = typeof value === "number" ? (Number.isFinite(value) ? value.toPrecision(4).replace(/\.?0+$/, "") : "unknown") : value;
-    return `${dot.name}${column ? `, ${column.name} ${words}${column.unit ? ` ${column.unit}` : ""}` : ""}${dot.part === "test" ? ", test" : ""}${dot.sound ? "" : " (as the model hears it: the corpus is not here)"}`;
+    return `${dot.name}${column ? `, ${column.name} ${words}${column.unit ? ` ${column.unit}` : ""}` : ""}${dot.part === "test" ? ", held out" : ""}${dot.sound ? "" : " (as the model hears it: the corpus is not here)"}`;
   }
 
   #wheel(event) {
