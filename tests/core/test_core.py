@@ -111,6 +111,11 @@ class TestStorage:
         loaded = storage.load_tensors(tmp_path / "w.safetensors")
         assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
 
+    def test_a_name_that_is_no_text_comes_back(self, tmp_path):
+        storage.save_json(tmp_path / "a.json", {"\udcff": "é"})
+        assert storage.load_json(tmp_path / "a.json") == {"\udcff": "é"}
+        assert "é" in (tmp_path / "a.json").read_text(encoding="utf-8")
+
     def test_nan_is_refused_in_json(self, tmp_path):
         with pytest.raises(StorageError):
             storage.save_json(tmp_path / "a.json", float("nan"))

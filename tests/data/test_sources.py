@@ -1,5 +1,6 @@
 import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from latentscape.core.errors import ConfigError, DataError, UsageError
 from latentscape.data.corpus import SourceOptions
 from latentscape.data.examine import examine
 from latentscape.data.sources import open_source
+from latentscape.data.split import split_corpus
 
 
 def reasons(corpus):
@@ -116,6 +118,19 @@ def test_bad_files_are_left_out_with_a_reason_and_the_rest_is_used(folder):
         assert f"'{name}'" in text
     assert "2 clips below 0.5 s" not in text
     assert "4 clips below 0.5 s" in text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are no text, and pipes")
+def test_a_name_that_is_no_text_and_a_pipe(folder):
+    root = folder(["a.wav"])
+    put(root / "b.wav", noise("bytes")).rename(os.fsdecode(os.fsencode(root) + b"/\xff\xfe.wav"))
+    os.mkfifo(root / "pipe.wav")
+    for _ in range(2):  # decoded, and from the cache
+        corpus = open_source(str(root))
+        assert [clip.name for clip in corpus.clips] == ["a", "\udcff\udcfe"]
+    np.testing.assert_allclose(corpus.wave(corpus.clips[1]), noise("bytes"), atol=1e-4)
+    assert sum(len(part) for part in split_corpus(corpus).parts.values()) >= 2
+    assert reasons(corpus) == {"pipe.wav": "is no file, but a pipe or a device"}
 
 
 def test_a_truncated_flac_keeps_what_is_there(folder):

@@ -18,7 +18,9 @@ Key = int | str
 def seed_of(*keys: Key) -> int:
     """Return a 63-bit seed that depends on every key and on their order, the same on every machine."""
     text = "\x1f".join(f"{type(key).__name__}:{key}" for key in keys)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+    return (
+        int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "little") >> 1
+    )
 
 
 def torch_stream(*keys: Key, device: torch.device | str = "cpu") -> torch.Generator:

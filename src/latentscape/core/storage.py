@@ -7,6 +7,7 @@ half-written one, even when the disk fills up or the process is killed.
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +20,9 @@ from safetensors.torch import load as load_bytes
 from safetensors.torch import save as save_bytes
 
 from latentscape.core.errors import StorageError
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""What stands in a file's name for a byte that is no text; UTF-8 has none of it, JSON writes it as an escape."""
 
 
 @contextmanager
@@ -100,7 +104,7 @@ def save_json(path: Path, value: Any) -> None:
         text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
     except ValueError as error:
         raise StorageError(f"could not write {path}: {error}") from error
-    save_text(path, text + "\n")
+    save_text(path, _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def load_json(path: Path) -> Any:

@@ -157,7 +157,7 @@ def image_corpus(
     columns = {label: Column.of(values) for label, values in texts.items()}
     digest = hashlib.blake2b(np.ascontiguousarray(images).data, digest_size=16)
     for label in sorted(texts):
-        digest.update("\n".join([label, *texts[label]]).encode())
+        digest.update("\n".join([label, *texts[label]]).encode("utf-8", "surrogateescape"))
     return ImageCorpus(name, images, peak, columns, notes, digest.hexdigest())
 
 

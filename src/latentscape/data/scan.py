@@ -4,6 +4,8 @@ Letters: n samples.
 """
 
 import hashlib
+import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -80,7 +82,7 @@ def probe_all(listing: Listing, folder: Path) -> list[Facts]:
         listing: the files.
         folder: where what was seen is kept.
     """
-    place = hashlib.blake2b(str(listing.root.absolute()).encode(), digest_size=16).hexdigest()
+    place = hashlib.blake2b(os.fsencode(listing.root.absolute()), digest_size=16).hexdigest()
     path = folder / f"{place}.json"
     try:
         before = {file: Facts(*values) for file, values in load_json(path).items()}
@@ -104,6 +106,8 @@ def _probe(path: Path, before: Facts | None) -> Facts:
     try:
         state = path.stat()
         size, changed = state.st_size, state.st_mtime_ns
+        if not stat.S_ISREG(state.st_mode):  # to open a pipe would be to wait for whoever writes into it
+            return Facts(size, changed, fault="is no file, but a pipe or a device")
         if before is not None and (before.size, before.changed) == (size, changed) and not before.fault:
             return before
         if size == 0:

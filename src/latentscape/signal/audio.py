@@ -12,11 +12,13 @@ import math
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -200,7 +202,8 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
             yield sound
         return
     try:
-        sound = _Stream(path)
+        name: Any = path if sys.platform == "win32" else os.fsencode(path)  # which need not be text
+        sound = _Stream(name)
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a suffix of headerless samples, such as .raw
         raise DataError(f"{path} is not sound that can be read: {_reason(error)}") from error
     with sound:
