@@ -120,6 +120,20 @@ def test_bad_files_are_left_out_with_a_reason_and_the_rest_is_used(folder):
     assert "4 clips below 0.5 s" in text
 
 
+def test_a_header_that_promises_anything_costs_no_room(folder, monkeypatch):
+    """Two terabytes of frames in a small file once made the whole folder too large for the disk."""
+    root = folder(["a.aiff", "b.wav"])
+    raw = bytearray((root / "a.aiff").read_bytes())
+    at = raw.index(b"COMM") + 10
+    raw[at : at + 4] = b"\xff" * 4
+    (root / "a.aiff").write_bytes(raw)
+    usage = shutil.disk_usage(root)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=10**9))
+    corpus = open_source(str(root))
+    assert [clip.name for clip in corpus.clips] == ["a", "b"]
+    assert any("'a.aiff' is cut off" in note for note in corpus.notes)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="names that are no text, and pipes")
 def test_a_name_that_is_no_text_and_a_pipe(folder):
     root = folder(["a.wav"])

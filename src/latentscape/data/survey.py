@@ -20,6 +20,8 @@ from latentscape.signal.audio import SUFFIXES
 
 SILENCE = 2.0**-15
 """A clip whose peak stays below one step of 16 bits is silent."""
+MOST_A_BYTE = 64
+"""Samples that a byte of a file is believed to hold (speech in Opus); a damaged header promises any number of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +161,8 @@ def _survey(
         if not fact.fault and fact.key not in jobs:
             channels = range(fact.channels) if options.channels == "each" else (None,)
             one: list[Decoder] = [partial(decoders[fact.key], channel) for channel in channels]
-            jobs[fact.key] = Job(fact.key, one, round(4 * fact.frames * rate / fact.rate) * len(one))
+            frames = fact.frames if fact.format == "made" else min(fact.frames, MOST_A_BYTE * fact.size)
+            jobs[fact.key] = Job(fact.key, one, round(4 * frames * rate / fact.rate) * len(one))
     built = build(cache_root() / "sound", list(jobs.values()), f"rate {rate} channels {options.channels}", progress)
     return _judge(listing, facts, built, rate, options)
 
