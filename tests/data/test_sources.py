@@ -134,6 +134,16 @@ def test_a_header_that_promises_anything_costs_no_room(folder, monkeypatch):
     assert any("'a.aiff' is cut off" in note for note in corpus.notes)
 
 
+def test_a_sound_beyond_all_levels_is_left_out(folder):
+    """Its energy is no number, which once kept the whole folder from being used."""
+    root = folder(["a.wav"])
+    put(root / "huge.wav", 1e37 * noise("huge"), subtype="FLOAT")
+    put(root / "loud.wav", 1e9 * noise("loud"), subtype="FLOAT")
+    corpus = open_source(str(root))
+    assert [clip.name for clip in corpus.clips] == ["a", "loud"]
+    assert reasons(corpus) == {"huge.wav": "holds samples beyond all levels (the first at 0.000 s)"}
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="names that are no text, and pipes")
 def test_a_name_that_is_no_text_and_a_pipe(folder):
     root = folder(["a.wav"])

@@ -27,6 +27,8 @@ CHUNK = 32
 """Files that a thread probes in one go."""
 CLIPPED = 1 - 2.0**-14
 """Level from which a sample counts as full scale."""
+LOUDEST = 2.0**32
+"""Level that a sample can have: integers of 32 bits are sometimes stored as floating point without their scale."""
 _FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".mp3": "MP", ".aiff": "AIFF", ".aif": "AIFF"}
 
 
@@ -136,13 +138,16 @@ def mixed(
     """Yield one channel (or the average of all) at another rate (Hz), block by block.
 
     Raises:
-        Fault: there are NaN or infinite samples.
+        Fault: there are NaN or infinite samples, or some beyond :data:`LOUDEST`.
     """
     stream = None if source_rate == rate else soxr.ResampleStream(source_rate, rate, 1, dtype="float32")
     for block in blocks:
-        if not np.isfinite(block).all():
-            where = (tally.frames + int(np.flatnonzero(~np.isfinite(block).all(axis=0))[0])) / source_rate
-            raise Fault(f"holds NaN or infinite samples (the first at {where:.3f} s)", keep=False)
+        sane = (np.abs(block) <= LOUDEST).all(axis=0)
+        if not sane.all():
+            first = int(np.argmin(sane))
+            found = "samples beyond all levels" if np.isfinite(block[:, first]).all() else "NaN or infinite samples"
+            where = (tally.frames + first) / source_rate
+            raise Fault(f"holds {found} (the first at {where:.3f} s)", keep=False)
         full: np.ndarray = np.any(np.abs(block) >= CLIPPED, axis=0)
         tally.clipped |= bool((full[2:] & full[1:-1] & full[:-2]).any())
         tally.frames += block.shape[1]
