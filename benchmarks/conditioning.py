@@ -1,14 +1,14 @@
 """Do new sounds have the label that was asked for? Judges that learnt from real recordings alone name them.
 
     python benchmarks/conditioning.py RUN LABEL [--count 20] [--seconds S] [--strength 1] [--temperature 1]
-                                      [--nucleus 1] [--retries 3] [--json FILE]
+                                      [--nucleus 1] [--retries 3] [--alone] [--json FILE]
 
 RUN is a model of waves that was told LABEL (``latentscape train SOURCE --recipe wavenet --set
 model.condition=[LABEL]``). ``count`` sounds of ``seconds`` (the median of the test recordings, at most 1) are drawn for
 every value of the label, those that are mere noise or silence again, and named by a quick judge
 (:mod:`latentscape.measure.portraits`) that learnt from real training recordings, cut to the same length where they are
-longer; beside it stands the same judge on real test recordings. Median f0 (pYIN) of real and drawn sounds is given for
-every value.
+longer; beside it stands the same judge on real test recordings. Other labels that RUN is told are those of test
+recordings of the value (``--alone``: unknown). Median f0 (pYIN) of real and drawn sounds is given for every value.
 """
 
 import argparse
@@ -51,6 +51,7 @@ def main() -> None:
     for name in ("strength", "temperature", "nucleus"):
         parser.add_argument(f"--{name}", type=float, default=1.0)
     parser.add_argument("--retries", type=int, default=3)
+    parser.add_argument("--alone", action="store_true")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     waves = load_waves(asked.run, "cpu")
@@ -58,6 +59,7 @@ def main() -> None:
     rate = waves.representation.sample_rate
     real: dict[str, list[torch.Tensor]] = {}
     names: dict[str, list[str]] = {}
+    told: dict[str, list[dict[str, str]]] = {}
     with open_run(asked.run, units=False).examples as examples:
         lengths = [clip.frames / rate for clip in examples.split.clips(examples.corpus, "test")]
         seconds = asked.seconds or min(1.0, float(np.median(lengths)))
@@ -69,6 +71,10 @@ def main() -> None:
             cut = [examples.corpus.wave(clip, 0, min(clip.frames, most)).copy() for clip in clips]
             real[part] = [torch.from_numpy(wave) for wave in cut]
             names[part] = [column.text(clip.row) or "" for clip in clips]
+        wanted = {asked.label} if asked.alone else waves.vocabulary.keys() & examples.corpus.clips.columns.keys()
+        for clip, name in zip(clips, names["test"], strict=True):
+            texts = {one: examples.corpus.clips.columns[one].text(clip.row) for one in sorted(wanted)}
+            told.setdefault(name, []).append({one: text for one, text in texts.items() if text is not None})
     judge = learn(np.stack([portrait(wave, rate) for wave in real["train"]]), names["train"])
     known = [at for at, name in enumerate(names["test"]) if name in judge.classes]
     faces = np.stack([portrait(real["test"][at], rate) for at in known])
@@ -76,18 +82,20 @@ def main() -> None:
     manner = Manner(asked.temperature, asked.nucleus, asked.strength)
     hits, failed, pitches = [], 0, {}
     for value in waves.vocabulary[asked.label]:
-        made = list(waves.sample(asked.count, seconds, labels={asked.label: value}, manner=manner))
+        own = told.get(value, [{asked.label: value}])
+        labels = [own[number * len(own) // asked.count % len(own)] for number in range(asked.count)]
+        made = list(waves.sample(asked.count, seconds, labels=labels, manner=manner))
         for number in range(len(made)):
             for turn in range(asked.retries):
                 if failing(made[number], rate) is None:
                     break
                 seed = seed_of("again", number, turn)
-                made[number] = waves.sample(1, seconds, seed=seed, labels={asked.label: value}, manner=manner)[0]
+                made[number] = waves.sample(1, seconds, seed=seed, labels=labels[number], manner=manner)[0]
             failed += failing(made[number], rate) is not None
         found = judge.name(np.stack([portrait(wave, rate) for wave in made]))
         hits.append(float(np.mean([name == value for name in found])))
-        own = [wave for wave, name in zip(real["test"], names["test"], strict=True) if name == value]
-        pitches[value] = (median_pitch(own[:20], rate), median_pitch(made, rate))
+        heard = [wave for wave, name in zip(real["test"], names["test"], strict=True) if name == value]
+        pitches[value] = (median_pitch(heard[:20], rate), median_pitch(made, rate))
         print(f"{asked.label} {value}: {hits[-1]:.2f} named so, median f0 real and made {pitches[value]}", flush=True)
     rows |= {"seconds": seconds, "made": float(np.mean(hits)), "failed": failed, "median_f0": pitches}
     print(f"judge of real test recordings {rows['real']:.3f}, of made sounds {rows['made']:.3f}, {failed} failed")

@@ -21,7 +21,7 @@ SETS = (
     "train.max_steps=80", "train.batch_size=4", "train.threads=1", "train.validate_every=40", "train.warm_up=2",
     "model.net.dilations=[1, 2, 4]", "model.net.residual=8", "model.net.skip=16", "model.condition=[midi]",
     "window.length=512", "window.hop=512", "train.tensorboard=false", "train.averaging=0",
-    "train.learning_rate=0.01",
+    "train.learning_rate=0.01", "data.lead_in=0",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from latentscape.core.errors import ConfigError, DataError, StorageError, UsageE
 from latentscape.data import sounds
 from latentscape.data.augment import AugmentConfig
 from latentscape.data.examples import DataConfig
-from latentscape.data.pool import Segments, Tape
+from latentscape.data.pool import Segments, Slab, Tape
 from latentscape.data.sounds import SoundExamples, gap_samples, window_samples
 from latentscape.data.sources import open_source
 from latentscape.data.split import PARTS, Part, split_corpus
@@ -360,6 +360,21 @@ def test_the_pool_is_bounded(corpus):
             held = sum(len(slab.features) for slab in made._pool.at(step))
             assert held <= 1.5 * ROLLING.pool_seconds * RATE
         assert len(made._pool._slabs) == ROLLING.slabs + 1
+
+
+def test_the_ends_of_a_clip_are_drawn_half_as_often_as_its_middle():
+    pieces = [torch.zeros(50, 1), torch.zeros(10, 1), torch.zeros(10, 1)]
+    slab = Slab.of(pieces, [0, 1, 2], [0.0] * 3, [50, 10, 4], [True] * 3, 10, even=True)
+    assert slab.windows == 64  # as often as there is sound
+    piece, starts = slab.locate(torch.arange(64))
+    assert piece.bincount().tolist() == [50, 10, 4]
+    assert (starts[piece > 0] == slab.first[piece[piece > 0]]).all()
+    heard = torch.zeros(50)
+    for start in starts[piece == 0].tolist():
+        heard[start : start + 10] += 1
+    assert heard[10:40].tolist() == [10] * 30
+    assert (heard[0], heard[-1]) == (5, 6)
+    assert heard.min() == 5
 
 
 def test_a_slab_in_which_no_segment_begins_is_empty(tmp_path):

@@ -66,12 +66,12 @@ class Slab:
     ) -> "Slab":
         """Lay out features ``[t, f]`` of stretches, each at least ``length`` frames long, and their series ``[u, c]``.
 
-        Every place is as likely as every other; or, with ``even``, stretches of about one window's length are drawn as
-        often as their sound is long, and not almost never.
+        Every place is as likely as every other; or, with ``even``, a stretch is drawn as often as its sound is long,
+        also one of a window's length, and its ends are in half as many windows as its middle, and not in almost none.
         """
         frames, sound = torch.tensor([len(piece) for piece in pieces]), torch.tensor(heard)
         places = frames - length + 1
-        drawn = torch.maximum(places, sound.clamp_max(length)) if even else places
+        drawn = places + sound.clamp_max(length) - 1 if even else places
         counts = torch.tensor([len(one) for one in series or ()])
         return cls(
             features=torch.cat(pieces),
@@ -101,7 +101,9 @@ class Slab:
         """Return the stretch that each window lies in, and its first frame."""
         piece = torch.searchsorted(self.ends, window, right=True)
         before = torch.where(piece > 0, self.ends[piece - 1], 0)
-        offset = (window - before) * self.places[piece] // (self.ends[piece] - before)
+        places = self.places[piece]
+        more = self.ends[piece] - before - places  # than there are places: half of them are the first, half the last
+        offset = torch.minimum((window - before - more // 2).clamp_min(0), places - 1)
         return piece, self.first[piece] + offset
 
 

@@ -45,8 +45,8 @@ class AutoencoderConfig(Record):
         condition: names of the labels that encoder and decoder are told.
         embedding: width of each label's embedding.
         condition_by: how they are told (the module says how).
-        condition_dropout: share of the training rows whose labels are all withheld, so that codes and sounds without
-            labels stay possible.
+        condition_dropout: share of the training rows whose labels are all withheld (of several, each also by itself),
+            so that codes and sounds without labels, or with some of them, are possible.
     """
 
     kind: Literal["autoencoder"] = "autoencoder"
@@ -155,7 +155,7 @@ class Autoencoder(LatentModel):
         """Return distortion and rate; in training, labels of some rows are withheld from encoder and decoder alike."""
         config = self.config
         if self.training and config.condition and config.condition_dropout:
-            context = withhold(context, config.condition, x.shape[0], config.condition_dropout, x.device)
+            context = withhold(context, dict.fromkeys(config.condition, -1), len(x), config.condition_dropout, x.device)
         return super().terms(x, context, samples=samples, exact=exact)
 
     def infer(self, x: Tensor, context: Context = {}, *, samples: int = 1, mean: bool = False) -> tuple[Layer, ...]:

@@ -36,7 +36,7 @@ from latentscape.dist.likelihoods import CategoricalConfig, Codes, Continuous, G
 from latentscape.dist.logistic import LogisticMixture, LogisticMixtureConfig
 from latentscape.dist.units import Affine
 from latentscape.models.autoencoder import full_precision
-from latentscape.models.labels import Labels
+from latentscape.models.labels import Labels, withhold
 from latentscape.models.model import Model, Terms
 from latentscape.nets.wavenet import WaveNet, WaveNetConfig
 from latentscape.nets.wavenet_batch import BatchSampler
@@ -91,7 +91,8 @@ class AutoregressiveConfig(WaveLawConfig):
         embedding: width of each label's embedding.
         vector: width of a vector that it is told; 0 for none.
         series: what it hears.
-        condition_dropout: share of the training rows from which all conditions are withheld.
+        condition_dropout: share of the training rows from which all conditions are withheld; of several, each is also
+            withheld by itself, from as large a share.
     """
 
     condition: tuple[str, ...] = ()
@@ -389,19 +390,15 @@ class Autoregressive(Model):
         return Terms(distortion, (), (), law, law.after)
 
     def _withheld(self, context: Context, rows: int, device: torch.device) -> Context:
-        hidden = torch.rand(rows, device=device) < self.config.condition_dropout
+        share = self.config.condition_dropout
         unknown = {**dict.fromkeys(self.config.condition, -1), VECTOR: math.nan, SERIES: math.nan}
-        withheld = {
-            name: context[name].masked_fill(hidden.reshape(-1, *[1] * (context[name].ndim - 1)), value)
-            for name, value in unknown.items()
-            if name in context
-        }
+        withheld = withhold(context, unknown, rows, share, device)
         parts = self.config.series.parts if self.config.series else ()
         if len(parts) > 1 and SERIES in withheld:
-            alone = torch.rand(rows, len(parts), device=device) < self.config.condition_dropout
+            alone = torch.rand(rows, len(parts), device=device) < share
             channels = torch.repeat_interleave(alone, torch.tensor(parts, device=device), dim=1)
-            withheld[SERIES] = withheld[SERIES].masked_fill(channels.unsqueeze(2), math.nan)
-        return {**context, **withheld}
+            withheld = {**withheld, SERIES: withheld[SERIES].masked_fill(channels.unsqueeze(2), math.nan)}
+        return withheld
 
     def check(self, x: Tensor, context: Context = {}) -> None:
         """Refuse data or conditions that the model can't describe.

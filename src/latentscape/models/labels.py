@@ -1,10 +1,10 @@
 """Labels: what a model is told of an item, as learnt embeddings.
 
 Letters: b rows, e numbers a row. A code is the place of a label's value in the vocabulary; -1, or a label that is
-absent, is unknown. In training the labels of some rows are withheld, so that a model also learns to do without.
+absent, is unknown. In training labels of some rows are withheld, so that a model also learns to do without.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
@@ -46,11 +46,30 @@ class Labels(nn.Module):
                 raise LikelihoodError(f"label '{name}' has codes {span}, expected -1 to {size - 1}")
 
 
-def withhold(context: Context, names: Sequence[str], rows: int, share: float, device: torch.device) -> Context:
-    """Return a context of ``rows`` items in which all labels of a share of them, drawn row by row, are unknown.
+def withhold(
+    context: Context, unknown: Mapping[str, float | int], rows: int, share: float, device: torch.device
+) -> Context:
+    """Return a context of ``rows`` items of which a share, drawn row by row, are told nothing.
 
-    The draw comes from torch's global stream, which the training loop sets for every step and shares out among
+    Where several things are told, each is also withheld by itself, from as large a share: who is told of one alone is
+    asked later, and a model that never met that combination answers with anything.
+
+    The draws come from torch's global stream, which the training loop sets for every step and shares out among
     processes.
+
+    Args:
+        context: what is told.
+        unknown: by name, what stands for not knowing it; names that the context does not hold are passed over.
+        rows: b.
+        share: of the rows.
+        device: where the context is.
     """
-    hidden = torch.rand(rows, device=device) < share
-    return {**context, **{name: context[name].masked_fill(hidden, -1) for name in names if name in context}}
+    told = [name for name in unknown if name in context]
+    hidden = (torch.rand(rows, device=device) < share).expand(len(told), -1)
+    if len(told) > 1:
+        hidden = hidden | (torch.rand(rows, len(told), device=device) < share).T
+    own = {}
+    for name, rows_of in zip(told, hidden, strict=True):
+        value = context[name]
+        own[name] = value.masked_fill(rows_of.reshape(-1, *[1] * (value.ndim - 1)), unknown[name])
+    return {**context, **own}

@@ -96,7 +96,7 @@ class VlaeConfig(Record):
         prior: p(g).
         condition: names of labels that encoder and decoder are told.
         embedding: width of each label's embedding.
-        condition_dropout: share of the training rows whose labels are withheld.
+        condition_dropout: share of the training rows whose labels are withheld; of several, each also by itself.
         latent_dropout: share of the training rows whose code is withheld from the decoder.
     """
 
@@ -245,7 +245,7 @@ class Vlae(LatentModel):
         """Return distortion and rates; in training, labels or the code are withheld from some rows."""
         config = self.config
         if self.training and config.condition and config.condition_dropout:
-            context = withhold(context, config.condition, len(x), config.condition_dropout, x.device)
+            context = withhold(context, dict.fromkeys(config.condition, -1), len(x), config.condition_dropout, x.device)
         layers = self.infer(x, context, samples=samples)
         z = tuple(layer.z.flatten(0, 1) for layer in layers)
         if self.training and config.latent_dropout:
