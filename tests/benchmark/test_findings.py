@@ -29,7 +29,7 @@ from latentscape.benchmark.findings import (
     within,
 )
 from latentscape.benchmark.results import Result, load_results
-from latentscape.benchmark.tables import axis_table, family_table, head, ranking_table, scale_of, shown
+from latentscape.benchmark.tables import axis_table, family_table, head, overview_table, ranking_table, scale_of, shown
 from latentscape.benchmark.wording import answer, attribution, change, claims, finding, listed, number
 from latentscape.core.errors import DataError, StorageError, UsageError
 
@@ -165,6 +165,18 @@ def test_verdicts(tmp_path, expect, shift, verdict):
     assert found[0].difference.value == pytest.approx(shift, abs=0.7)
     assert found[0].cost == pytest.approx(1.5)
     assert found[1].difference.sign == 0
+
+
+def test_a_level_on_the_other_side_of_the_reference_is_expected_otherwise(tmp_path):
+    axes = {"warm-up": AXES["warm-up"] | {"expect": "lower", "otherwise": {"1000 steps": "higher"}}}
+    shifts = {("warm-up", "1000 steps", "VAE"): {"frechet": 8.0}}
+    results = write(tmp_path, axes=axes, shifts=shifts)
+    found = effects(results)
+    assert found[0].verdict == "as expected"
+    assert overview_table(results, found).rows[0][3] == "Frechet distance higher"
+    table = axis_table(results, "warm-up", found)
+    assert table.rows[0][table.columns.index("expected")] == "higher"
+    assert table.rows[0][table.columns.index("verdict")] == "as expected"
 
 
 def test_an_effect_needs_both_sides(tmp_path):

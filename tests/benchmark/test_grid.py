@@ -149,6 +149,7 @@ def test_mistakes_name_their_path(change, message):
         ({"expct": "same"}, r"axes.warm-up.expct'; did you mean 'expect'"),
         ({"measure": "frechett"}, "did you mean 'frechet'"),
         ({"expect": "more"}, "axes.warm-up.expect: got 'more'"),
+        ({"otherwise": {"10 step": "same"}}, r"axes.warm-up.otherwise: '10 step' is no level; did you mean '10 steps'"),
         ({"families": ["VEA"]}, r"axes.warm-up.families: 'VEA' is no family"),
         ({"also": {"10 step": {}}}, r"axes.warm-up.also: '10 step' is no level; did you mean '10 steps'"),
         ({"also": {"10 steps": {"VEA": {}}}}, r"axes.warm-up.also.10 steps: 'VEA' is no family"),

@@ -283,7 +283,7 @@ def effects(results: Results) -> tuple[Effect, ...]:
                 if delta is not None:
                     cost = effect_on(results, axis, value, family, "seconds_train")
                     ratio = cost.first / cost.second if cost is not None and cost.second > 0 else None
-                    verdict = judge(config.expect, delta)
+                    verdict = judge(config.expected(value), delta)
                     found.append(Effect(axis, value, family, config.measure, delta, verdict, ratio))
     return tuple(found)
 

@@ -66,7 +66,8 @@ class AxisConfig(Record):
         title: short.
         expectation: what is expected of it and why, one sentence, written before it was measured.
         measure: the number of the catalogue that the expectation speaks of.
-        expect: how it is expected to differ from the reference.
+        expect: how its levels are expected to differ from the reference.
+        otherwise: levels that are expected to differ in another way, such as those on its other side.
         reference: name of the level that the families themselves have.
         families: which families it is varied of.
         values: name of each other level, and its settings.
@@ -77,6 +78,7 @@ class AxisConfig(Record):
     expectation: str
     measure: str
     expect: Expect
+    otherwise: dict[str, Expect] = {}
     reference: str
     families: tuple[str, ...] = Field(min_length=1)
     values: dict[str, dict[str, Any]] = Field(min_length=1)
@@ -88,6 +90,10 @@ class AxisConfig(Record):
         if measure not in CATALOGUE:
             raise ValueError(f"a number of the catalogue{nearest(measure, CATALOGUE)}")
         return measure
+
+    def expected(self, level: str) -> Expect:
+        """Return how a level is expected to differ from the reference."""
+        return self.otherwise.get(level, self.expect)
 
 
 class GridConfig(Record):
@@ -283,9 +289,11 @@ def _check_names(grid: GridConfig, where: str) -> None:
     for name, axis in grid.axes.items():
         for family in axis.families:
             known(family, f"axes.{name}.families")
+        for key, levels in (("also", axis.also), ("otherwise", axis.otherwise)):
+            for level in levels:
+                if level not in axis.values:
+                    raise ConfigError(f"{where}: axes.{name}.{key}: '{level}' is no level{nearest(level, axis.values)}")
         for level, extra in axis.also.items():
-            if level not in axis.values:
-                raise ConfigError(f"{where}: axes.{name}.also: '{level}' is no level{nearest(level, axis.values)}")
             for family in extra:
                 known(family, f"axes.{name}.also.{level}")
 

@@ -144,6 +144,7 @@ def axis_table(results: Results, axis: str, found: Sequence[Effect]) -> Table:
                 effect.family,
                 f"{number(delta.second, delta.half)} → {number(delta.first, delta.half)}",
                 change(delta),
+                config.expected(effect.value),
                 effect.verdict,
                 NONE if effect.cost is None else f"{effect.cost:.2f}",
                 *(_beside(results, axis, effect, name) for name in extra),
@@ -155,11 +156,12 @@ def axis_table(results: Results, axis: str, found: Sequence[Effect]) -> Table:
         "family",
         f"{title(config.measure)}{f' ({unit})' if unit else ''}",
         "change [95 %]",
-        f"expected: {config.expect}",
+        "expected",
+        "verdict",
         "time ×",
         *(head(CATALOGUE[name], 0) for name in extra),
     )
-    numeric = (2, 3, 5, *range(6, 6 + len(extra)))
+    numeric = (2, 3, 6, *range(7, 7 + len(extra)))
     return Table(f"{config.title}: values", columns, tuple(rows), "", numeric)
 
 
@@ -178,7 +180,7 @@ def overview_table(results: Results, found: Sequence[Effect]) -> Table:
             results.grid.axes[effect.axis].title,
             effect.value,
             effect.family,
-            f"{title(effect.measure)} {results.grid.axes[effect.axis].expect}",
+            f"{title(effect.measure)} {results.grid.axes[effect.axis].expected(effect.value)}",
             change(effect.difference),
             effect.verdict,
             NONE if effect.cost is None else f"{effect.cost:.2f}",
