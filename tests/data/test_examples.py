@@ -180,8 +180,8 @@ def test_few_sounds_are_in_the_pool_in_many_variations(corpus):
         rows, shifts = (torch.cat([getattr(slab, name) for slab in slabs]) for name in ("rows", "shifts"))
         for row in rows.unique():
             own = shifts[rows == row]
-            assert len(own) >= 15
-            assert len(own[own != 0].unique()) == (own != 0).sum() > 5
+            assert len(own) >= 7
+            assert len(own[own != 0].unique()) == (own != 0).sum() > 2
 
 
 def test_a_shifted_note_has_the_label_of_where_it_came_to(corpus):

@@ -32,7 +32,7 @@ HELD_SECONDS = 3600
 """s of a part that are analysed at most to draw a limited number of windows from it."""
 PIECE_SECONDS = 60.0
 """s that are analysed at a time."""
-VARIATIONS = 16
+VARIATIONS = 8
 """As often at most is a sound in the pool, each time varied otherwise: one variation alone is learnt by heart."""
 LEAST_SCALE = 1e-3
 """A feature bin's scale is at least this part of the mean scale of all bins."""
