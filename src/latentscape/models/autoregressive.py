@@ -72,7 +72,7 @@ class WaveLawConfig(Record):
             what it is told.
         past_noise: deviation of the normal noise that training adds to the past, never to what is asked for, in levels
             of codes or deviations of values, so that a draw that went a little astray is gone on from (Jin et al.
-            2018, 2.3.3).
+            2018, FFTNet).
     """
 
     kind: Literal["wavenet"] = "wavenet"
