@@ -11,7 +11,7 @@ from latentscape.core.errors import DataError, UsageError
 from latentscape.edit.restyle.beginning import begin
 from latentscape.edit.restyle.engine import (
     Wish,
-    ended,
+    bordered,
     extended,
     joined,
     levelled,
@@ -78,14 +78,24 @@ def test_a_sound_begins_and_ends_no_louder_than_it_goes_on(name):
         assert np.abs(wave[:64]).max() < np.abs(wave[256:-256]).max()
 
 
-def test_a_sound_ends_in_silence_and_begins_as_it_is():
+@pytest.mark.parametrize(("first", "risen"), [(1.0, False), (0.05, True), (None, True)])
+def test_a_sound_ends_in_silence_and_begins_as_its_content_does(first, risen):
     wave, fade = np.ones((2, 3000)), round(0.003 * RATE)
-    found = ended(wave, RATE)
-    assert np.array_equal(found[:, : 3000 - fade], wave[:, fade:])
+    content = None if first is None else np.concatenate((np.full((2, fade), first), np.ones((2, 3000 - fade))), 1)
+    found = bordered(wave, content, RATE)
+    inner = slice(fade if risen else 0, 3000 - fade)
+    assert np.array_equal(found[:, inner], wave[:, inner])
     assert found[0, -1] == 0
+    assert (found[0, 0] == 0) == risen
     assert np.abs(np.diff(found)).max() < 2 / fade
-    made = restyle(voice()[:, :4000], rain(), RATE, Wish("transport")).wave
-    assert np.abs(made[:, -1]).max() < 1e-12 < np.abs(made[:, 0]).max()
+
+
+@pytest.mark.parametrize("lead", [0, RATE // 10])
+def test_only_an_attack_begins_at_once(lead):
+    content = np.pad(np.random.default_rng(0).normal(size=(1, 6000)) * 0.1, ((0, 0), (lead, 0)))
+    made = restyle(content, rain(), RATE, Wish("transport")).wave
+    assert np.abs(made[:, -1]).max() < 1e-12
+    assert (np.abs(made[:, 0]).max() < 1e-12) == bool(lead)
 
 
 @pytest.mark.parametrize("n", [RATE // 4, 5000])

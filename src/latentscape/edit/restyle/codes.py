@@ -16,11 +16,10 @@ import torch
 from jaxtyping import Float
 
 from latentscape.core.errors import DataError, UsageError
-from latentscape.edit.restyle.engine import Restyled, Wish, levelled, style_for
+from latentscape.edit.restyle.engine import Restyled, Wish, finished, style_for
 from latentscape.edit.restyle.statistics import gaussian_of, ranked, transport
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.labels import Labels
-from latentscape.measure.style import without_rumble
 from latentscape.signal import audio
 from latentscape.signal.representation import Quality
 
@@ -75,9 +74,7 @@ def restyle_codes(
         samples = round(content.shape[1] * sound.sample_rate / sample_rate)
         wave = sound.synthesise(features[None], samples, quality=quality)[0].numpy()
         rows.append(fitted(audio.resample(wave, sound.sample_rate, sample_rate)[0], content.shape[1]))
-    wave = np.stack(rows).astype(np.float64)
-    wave, down = levelled(without_rumble(wave, sample_rate), content, sample_rate)
-    return Restyled(wave, (), down)
+    return finished(np.stack(rows).astype(np.float64), content, style, sample_rate)
 
 
 def fitted(wave: Float[np.ndarray, " k"], length: int) -> Float[np.ndarray, " n"]:

@@ -10,7 +10,8 @@ stays, as each channel keeps to its own content). The search begins with the con
 The search sees the content with a window of its own sound more before and after it, which is cut off in the end. The
 first and last samples of a sound are in fewer frames than all others, and an abrupt border gives all bins one phase
 there: with the style's magnitudes that is a click. (A mirror image does the same, being symmetric.) The last 3 ms fade
-out: a sound that is cut off as loud as it goes clicks as well.
+out: a sound that is cut off as loud as it goes clicks as well. The first 3 ms fade in where those of the content are
+quiet: a style without silence lifts the breath before a tone to its own level. An attack stays as sudden as it is.
 
 A long content is restyled in pieces of 20 s that overlap by one, all towards the same statistics; they are cross-faded
 at constant power, whatever their correlation.
@@ -42,6 +43,8 @@ PIECE_SECONDS = 20.0
 OVERLAP_SECONDS = 1.0
 SHORTEST_SECONDS = 0.25
 FADE_SECONDS = 0.003
+ATTACK = 0.1
+"""Share of a content's peak that its first 3 ms reach where it begins with an attack."""
 K_FILTERS = (
     ((1.53512485958697, -2.69169618940638, 1.19839281085285), (1.0, -1.69065929318241, 0.73248077421585)),
     ((1.0, -2.0, 1.0), (1.0, -1.99004745483398, 0.99007225036621)),
@@ -154,7 +157,18 @@ def restyle(
         given = _unit(heard)
     work = _Work(spectrum, wanted, whole, wish, method, network, textured=heard is None)
     made, losses = work.all(given, each)
-    wave = ended(without_rumble(made.numpy().astype(np.float64), sample_rate), sample_rate)
+    return finished(made.numpy().astype(np.float64), content, style, sample_rate, losses)
+
+
+def finished(
+    made: Float[np.ndarray, "c n"],
+    content: Float[np.ndarray, "c n"] | None,
+    style: Float[np.ndarray, "d m"],
+    sample_rate: int,
+    losses: tuple[float, ...] = (),
+) -> Restyled:
+    """Return what was made without rumble, with both ends as they should be, as loud as its content."""
+    wave = bordered(without_rumble(made, sample_rate), content, sample_rate)
     wave, down = levelled(wave, style if content is None else content, sample_rate)
     return Restyled(wave, losses, down)
 
@@ -263,11 +277,16 @@ def network_of(method: Method, spectrum: Spectrum, style: Float[Tensor, "r n"], 
     raise UsageError(f"the method hears by a {method.network}; hand its network over")
 
 
-def ended(wave: Float[np.ndarray, "c n"], sample_rate: int) -> Float[np.ndarray, "c n"]:
-    """Return a sound that falls to 0 over its last 3 ms, by half a cosine; its beginning stays as sudden as it is."""
+def bordered(
+    wave: Float[np.ndarray, "c n"], content: Float[np.ndarray, "c n"] | None, sample_rate: int
+) -> Float[np.ndarray, "c n"]:
+    """Return a sound whose last 3 ms fall to 0 by half a cosine, and whose first rise unless its content attacks."""
     fade = round(FADE_SECONDS * sample_rate)
+    fall = 0.5 + 0.5 * np.cos(np.pi * np.arange(1, fade + 1) / fade)
     gain = np.ones(wave.shape[1])
-    gain[-fade:] = 0.5 + 0.5 * np.cos(np.pi * np.arange(1, fade + 1) / fade)
+    gain[-fade:] = fall
+    if content is None or np.abs(content[:, :fade]).max() < ATTACK * np.abs(content).max():
+        gain[:fade] *= fall[::-1]
     return wave * gain
 
 

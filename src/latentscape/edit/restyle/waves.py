@@ -24,8 +24,8 @@ from latentscape.edit.restyle.engine import (
     Each,
     Restyled,
     Wish,
+    finished,
     joined,
-    levelled,
     pieces,
     restyle,
     style_for,
@@ -35,7 +35,6 @@ from latentscape.edit.restyle.methods import Method, method_of
 from latentscape.edit.restyle.sounds import LEVEL
 from latentscape.instrument.labels import Labels, context_of
 from latentscape.instrument.waves import Waves
-from latentscape.measure.style import without_rumble
 from latentscape.models.bounds import evaluating
 from latentscape.nets.rescoring import Target, hidden_of, statistics, target_of
 from latentscape.nets.wavenet import WaveNet
@@ -114,8 +113,7 @@ def restyle_waves(
     rows = [joined(made[start : start + len(spans)], spans) for start in range(0, len(made), len(spans))]
     changed = audio.resample(torch.cat(rows).numpy() - begun, rate, sample_rate)
     wave = whole + np.stack([fitted(row, whole.shape[1]) for row in changed])
-    wave, down = levelled(without_rumble(wave, sample_rate), style if content is None else content, sample_rate)
-    return Restyled(wave, tuple(losses), down)
+    return finished(wave, content, style, sample_rate, tuple(losses))
 
 
 def _net(waves: Waves) -> WaveNet:
