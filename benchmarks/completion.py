@@ -92,7 +92,7 @@ def held(examples: Examples, count: int, instrument: Instrument) -> Tensor:
 def digits(run: Path, args: argparse.Namespace) -> dict:
     instrument, numbers = load(run, args.device), {}
     model = instrument.model
-    with open_run(run, units=False).examples as examples:
+    with open_run(run).examples as examples:
         x = held(examples, args.items, instrument)
         for seen in PYRO:
             mask = draw_masks([QuadrantsMaskConfig(seen=(seen,))], examples.event_shape, slice(0, len(x)), 0)
@@ -119,7 +119,7 @@ def photos(run: Path, args: argparse.Namespace) -> dict:
     instrument = load(run, args.device)
     model = instrument.model
     assert isinstance(model, Hierarchy)
-    with open_run(run, units=False).examples as examples:
+    with open_run(run).examples as examples:
         x = held(examples, args.items, instrument)
         mask = draw_masks([CentreMaskConfig(share=0.5)], examples.event_shape, slice(0, len(x)), 0).to(x.device)
     hole = ~mask[0, 0]

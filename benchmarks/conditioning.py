@@ -60,7 +60,7 @@ def main() -> None:
     real: dict[str, list[torch.Tensor]] = {}
     names: dict[str, list[str]] = {}
     told: dict[str, list[dict[str, str]]] = {}
-    with open_run(asked.run, units=False).examples as examples:
+    with open_run(asked.run).examples as examples:
         lengths = [clip.frames / rate for clip in examples.split.clips(examples.corpus, "test")]
         seconds = asked.seconds or min(1.0, float(np.median(lengths)))
         most = round(seconds * rate)

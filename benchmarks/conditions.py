@@ -38,7 +38,7 @@ from latentscape.core.random import numpy_stream
 from latentscape.data.corpus import Clip, SoundCorpus
 from latentscape.data.sounds import SoundExamples
 from latentscape.data.split import PartName
-from latentscape.experiment.joined import Prepared, build_examples, open_run
+from latentscape.experiment.joined import Opened, build_examples, open_run
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load
 
@@ -186,7 +186,7 @@ def instruments(notes: list[Note], corpus: SoundCorpus, clips: Mapping[PartName,
 def figures(run: Path, most: int | None) -> dict[str, float]:
     """Return all figures of a run that is told ``midi``; of another, the probe's alone."""
     instrument = load(run, "cpu")
-    prepared = open_run(run, units=False)
+    prepared = open_run(run)
     corpus, examples = prepared.corpus, prepared.examples
     assert isinstance(corpus, SoundCorpus)
     with examples:
@@ -207,7 +207,7 @@ def figures(run: Path, most: int | None) -> dict[str, float]:
     }
 
 
-def probing(prepared: Prepared) -> SoundExamples:
+def probing(prepared: Opened) -> SoundExamples:
     """Return a run's examples with the label ``midi``, whatever its model is told."""
     names = tuple(dict.fromkeys((*getattr(prepared.config.model, "condition", ()), "midi")))
     examples = build_examples(prepared.config, prepared.corpus, prepared.split, names)

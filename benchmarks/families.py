@@ -55,7 +55,7 @@ def measured(run: Path, pairs: int, kinds: list[str]) -> dict:
     """Return every number of every pair (NaN where it has none), and the rows of real sounds."""
     instrument = load(run)
     began = time.perf_counter()
-    with open_run(run, units=False).examples as examples:
+    with open_run(run).examples as examples:
         assert isinstance(examples, SoundExamples), f"{run} is not of sound"
         reference = reference_of(instrument, examples)
         ends = pairs_of(instrument, examples, pairs)

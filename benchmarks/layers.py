@@ -45,7 +45,7 @@ CURES = {
 def measure(run: Path, items: int, samples: int, judged: int) -> dict:
     instrument = load(run)
     model, layers = instrument.model, len(instrument.model.latent_shapes)
-    with open_run(run, units=False).examples as examples:
+    with open_run(run).examples as examples:
         held = [(x.to(instrument.device), context) for x, context in examples.held("test", 100, items)]
         nll = -torch.cat([iw_bound(model, x, context, samples=samples) for x, context in held]).double()
         x = torch.cat([x for x, _ in held])[:judged]

@@ -146,7 +146,7 @@ def level(wave: Tensor) -> float:
 
 def sounds_of(run: Path, seconds: float, most: int, part: str | None = None) -> list[Tensor]:
     """Return up to ``most`` stretches of ``seconds`` of a part (held-out, unless told) that are not silent."""
-    with open_run(run, units=False).examples as examples:
+    with open_run(run).examples as examples:
         where: Any = part or held_part(examples)
         n = round(seconds * examples.corpus.sample_rate)
         pieces = [

@@ -94,7 +94,7 @@ def main() -> None:
         swapped = vocoded(instrument, waves, manner)
         ways[f"{asked.run.name}, phase gradient"] = lambda wave, levels: instrument.reconstruct(wave)
         ways[f"{asked.run.name}, wavenet"] = lambda wave, levels: swapped.reconstruct(wave)
-    with open_run(asked.vocoder, units=False).examples as examples:
+    with open_run(asked.vocoder).examples as examples:
         corpus = examples.corpus
         clips = list(examples.split.clips(corpus, "test"))
         count = min(asked.clips, len(clips))

@@ -164,7 +164,7 @@ def loss(run: Path, windows: int) -> None:
     from latentscape.instrument.loading import load_waves
 
     waves = load_waves(run, "cpu")
-    prepared = open_run(run, units=False)
+    prepared = open_run(run)
     assert waves is not None
     conditional = waves.model.conditional
     with prepared.examples as examples, seeded(0):

@@ -137,7 +137,7 @@ def test_the_proof_of_use_has_every_number_and_the_twin(runs, monkeypatch, capsy
 
 def test_labels_that_nobody_hears_are_named(runs):
     instrument = load(runs / "lossy", "cpu")
-    with open_run(runs / "lossy", units=False).examples as examples:
+    with open_run(runs / "lossy").examples as examples:
         instrument.model.decoder.labels.tables[0].weight.data.zero_()
         instrument.model.labels.tables[0].weight.data.zero_()
         numbers = use_of_labels(instrument.model, examples, "test", instrument.device)

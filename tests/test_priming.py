@@ -6,7 +6,7 @@ import torch
 from latentscape.data.sources import open_source
 from latentscape.data.split import split_corpus
 from latentscape.experiment.config import resolve
-from latentscape.experiment.joined import join
+from latentscape.experiment.joined import gather, join
 
 
 @pytest.mark.parametrize(("batch", "count"), [(32, 8), (8, 32)])
@@ -14,9 +14,9 @@ def test_pseudo_inputs_are_the_first_items_of_the_first_batch(batch, count):
     config = resolve("images", [f"model.prior={{kind: vamp, components: {count}}}", f"train.batch_size={batch}"])
     corpus = open_source("digits")
     split = split_corpus(corpus, seed=0)
-    first = join(config, corpus, split)
+    first = join(gather(config, corpus, split))
     torch.manual_seed(99)
-    again = join(config, corpus, split)
+    again = join(gather(config, corpus, split))
     x, _ = first.examples.batch(0, max(batch, count))
     inputs = first.model.prior.pseudo_inputs
     assert torch.equal(inputs, again.model.prior.pseudo_inputs)

@@ -99,7 +99,7 @@ def test_the_configuration_is_completed_and_the_series_is_heard(mel_run):
     assert config.local == (MEL,)
     assert (config.model.series.channels, config.model.series.hop) == (20, HOP)
     waves = load_waves(run, "cpu")
-    with open_run(run, units=False).examples as examples:
+    with open_run(run).examples as examples:
         numbers = use_of_labels(waves.model, examples, "test", waves.device)
         held = held_on(waves.device, some(waves.model, examples, "test", 1))
     own, bare = costs(waves.model, held), costs(waves.model, [(x, {"present": told["present"]}) for x, told in held])
@@ -112,12 +112,12 @@ def test_the_configuration_is_completed_and_the_series_is_heard(mel_run):
 def test_other_words_beside_the_sounds_are_a_changed_source(folder, mel_run, timed_run):
     words = folder / "05.csv"
     before = words.read_text()
-    open_run(timed_run[0], units=False).examples.close()
+    open_run(timed_run[0]).examples.close()
     words.write_text(before.replace("high", "higher"))
     try:
         with pytest.raises(StorageError, match="has changed since"):
-            open_run(timed_run[0], units=False)
-        open_run(mel_run[0], units=False).examples.close()  # hears no words
+            open_run(timed_run[0])
+        open_run(mel_run[0]).examples.close()  # hears no words
     finally:
         words.write_text(before)
 
@@ -230,7 +230,7 @@ def test_labels_with_times_are_heard(timed_run, folder, tmp_path):
 
 def test_a_sound_without_a_file_has_no_words_but_a_pitch(timed_run, folder):
     waves = load_waves(timed_run[0], "cpu")
-    with open_run(timed_run[0], units=False).examples as examples:
+    with open_run(timed_run[0]).examples as examples:
         numbers = use_of_labels(waves.model, examples, "train", waves.device)
         assert {"swap_series", "told_series"} < set(numbers)
         rows = examples.corpus.clips
@@ -314,7 +314,7 @@ def test_a_model_is_told_of_words(folder, runs, tmp_path, mel_run):
     )
     assert read_config(run).model.vector == 2
     waves = load_waves(run, "cpu")
-    with open_run(run, units=False).examples as examples:
+    with open_run(run).examples as examples:
         _, context = examples.batch(0, 4)
         assert set(context["vector"].sum(1).tolist()) <= {0.5, 1 / 3}
         numbers = use_of_labels(waves.model, examples, "train", waves.device)

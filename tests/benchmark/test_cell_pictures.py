@@ -14,7 +14,7 @@ from latentscape.data.corpus import SourceOptions
 from latentscape.data.sources import open_source
 from latentscape.data.split import split_corpus
 from latentscape.experiment.config import fit_to, resolve
-from latentscape.experiment.joined import join
+from latentscape.experiment.joined import gather, join
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.map import latent_map
 from latentscape.signal import audio
@@ -35,7 +35,7 @@ def drawn(tmp_path, source, recipe, *sets):
     corpus = open_source(source, SourceOptions())
     small = ("model.latent=3", "model.encoder.widths=[8]", "model.decoder.widths=[8]")
     config = fit_to(resolve(recipe, (*small, *sets), {}), corpus)
-    prepared = join(config, corpus, split_corpus(corpus, seed=0))
+    prepared = join(gather(config, corpus, split_corpus(corpus, seed=0)))
     instrument = Instrument(prepared.model, getattr(prepared.examples, "representation", None), config.window)
     with prepared.examples as examples:
         draw_cell(tmp_path, instrument, examples)

@@ -50,6 +50,14 @@ def test_a_path_wins_over_a_name_when_it_is_written_as_one(monkeypatch, tmp_path
     assert "./speech" not in str(error.value)
 
 
+def test_a_data_set_that_hides_a_folder_says_so(monkeypatch, tmp_path):
+    put(tmp_path / "tones" / "x.wav", noise("x"))
+    assert examine("tones").notes == ()
+    monkeypatch.chdir(tmp_path)
+    assert examine("tones").notes == ("tones is the data set of that name; what lies here is ./tones",)
+    assert examine("./tones").notes == ()
+
+
 def test_a_folder_with_a_table_is_found_by_name():
     root = data_root() / "speech"
     rows = ["path,speaker,sex,utterance,split"]

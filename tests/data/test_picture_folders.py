@@ -52,6 +52,18 @@ def test_every_kind_of_pixel_is_read_as_it_looks(tmp_path, mode):
     np.testing.assert_array_equal(images[0, -1], expected)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photograph_stands_upright_however_the_camera_was_held(tmp_path, orientation):
+    """Row 0 of the pixels is (EXIF 2.3, tag 0x0112) the top, top, bottom, bottom, left, right, right or left side."""
+    upright = np.array([[0, 50, 100], [150, 200, 250]], np.uint8)
+    turned = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.T}
+    turned |= {6: np.rot90(upright), 7: upright[::-1, ::-1].T, 8: np.rot90(upright, -1)}
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(turned[orientation])).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(open_source(str(tmp_path)).images[0, 0], upright)
+
+
 def test_values_of_no_known_range_are_left_out(tmp_path):
     Image.fromarray(np.full((8, 8), 1e5, np.float32)).save(tmp_path / "a.tif")
     Image.fromarray(np.full((8, 8), 1 << 20, np.int32)).save(tmp_path / "b.tif")

@@ -54,10 +54,9 @@ def run_cell(cell: Cell, folder: Path) -> dict[str, Any]:
     """
     facts = _trained(cell, folder)
     began = time.perf_counter()
-    prepared = open_run(folder, units=False)
-    with prepared.examples as examples:
+    with open_run(folder).examples as examples:
         instrument = load(folder)
-        numbers = measure_cell(cell, instrument, prepared)
+        numbers = measure_cell(cell, instrument, examples)
         limits = ceilings(cell, examples) if cell.limits else {}
         measured = time.perf_counter() - began
         if cell.measuring.draw:
@@ -65,7 +64,7 @@ def run_cell(cell: Cell, folder: Path) -> dict[str, Any]:
 
             with seeded("draw", cell.seed):
                 draw_cell(folder, instrument, examples)
-    parameters = sum(one.numel() for one in prepared.model.parameters() if one.requires_grad)
+    parameters = sum(one.numel() for one in instrument.model.parameters() if one.requires_grad)
     steps, seconds = int(facts["steps"]), float(facts["seconds"])
     cost = {"seconds_step": _step_seconds(folder, steps, seconds), "seconds_train": seconds, "parameters": parameters}
     numbers |= {name: Estimate(float(value), CATALOGUE[name].unit) for name, value in cost.items()}

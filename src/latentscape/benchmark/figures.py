@@ -23,7 +23,6 @@ from latentscape.dist.conditional import point
 from latentscape.dist.divergences import why_infinite
 from latentscape.dist.kernels import ImqConfig, build_kernel
 from latentscape.experiment.evaluate import moved
-from latentscape.experiment.joined import Prepared
 from latentscape.instrument.instrument import Instrument
 from latentscape.measure.dimension import LEAST, two_nn
 from latentscape.measure.estimate import Estimate, mean_of
@@ -52,9 +51,9 @@ class Held:
         return iter(self.batches)
 
 
-def measure_cell(cell: Cell, instrument: Instrument, prepared: Prepared) -> Numbers:
+def measure_cell(cell: Cell, instrument: Instrument, examples: Examples) -> Numbers:
     """Return every number that applies to a cell's model (times and sizes excepted)."""
-    measuring, examples = cell.measuring, prepared.examples
+    measuring = cell.measuring
     held = Held.of(examples, "test", measuring.items, instrument.device)
     numbers = usage(instrument.model, held, items=measuring.items)
     numbers |= likelihood(instrument, examples, measuring)

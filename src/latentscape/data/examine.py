@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import log10
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from latentscape.data.cache import Progress
 from latentscape.data.corpus import ImageCorpus, LeftOut, SourceOptions
-from latentscape.data.sources import look
+from latentscape.data.sources import hidden_by, look
 from latentscape.data.survey import Survey
 
 SHORT = 0.5
@@ -123,8 +123,8 @@ def examine(source: str, options: SourceOptions = SourceOptions(), *, progress: 
     Raises:
         UsageError, DataError, StorageError: as :func:`latentscape.data.sources.open_source`.
     """
-    found = look(source, options, progress=progress)
-    return examination(found)
+    found = examination(look(source, options, progress=progress))
+    return replace(found, notes=(*found.notes, *hidden_by(source)))
 
 
 def examination(found: Survey | ImageCorpus) -> Examination:

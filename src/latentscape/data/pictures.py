@@ -59,7 +59,7 @@ def read_pictures(root: Path, files: list[str], name: str, size: int | None = No
     Raises:
         DataError: none can be read, or their sizes differ.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     pictures: list[np.ndarray] = []
     kept: list[str] = []
@@ -69,7 +69,7 @@ def read_pictures(root: Path, files: list[str], name: str, size: int | None = No
     for file in files:
         try:
             with Image.open(root / file) as picture:
-                picture = _in_eight_bits(picture)
+                picture = _in_eight_bits(ImageOps.exif_transpose(picture))  # upright, as it is shown
         except (OSError, ValueError, SyntaxError, EOFError, UnidentifiedImageError, Image.DecompressionBombError):
             lost.append(file)
             continue

@@ -253,6 +253,13 @@ def has_name(source: str) -> bool:
     return family in EMBEDDED if colon else family in (*NAMED, *EMBEDDED, "digits")
 
 
+def hidden_by(source: str) -> tuple[str, ...]:
+    """Return a line where the name of a data set hides a path of the current folder; none elsewhere."""
+    if not has_name(source) or not Path(source).exists():
+        return ()
+    return (f"{source} is the data set of that name; what lies here is ./{source}",)
+
+
 def look(
     source: str, options: SourceOptions = SourceOptions(), *, progress: Progress | None = None
 ) -> Survey | ImageCorpus:

@@ -30,7 +30,7 @@ from latentscape.data.sources import open_source
 from latentscape.data.split import split_corpus
 from latentscape.dist.conditional import point
 from latentscape.experiment.config import RunConfig, SourceOptions
-from latentscape.experiment.joined import Prepared, join
+from latentscape.experiment.joined import Prepared, gather, join
 from latentscape.experiment.run import Request, Say, prepare
 from latentscape.measure.waves import unigram, wave_likelihood
 from latentscape.models.autoregressive import Autoregressive
@@ -274,7 +274,7 @@ def check_sines(config: RunConfig, steps: int = 3 * STEPS) -> tuple[str, bool]:
     corpus = open_source("sines", SourceOptions(sample_rate=config.representation.sample_rate))
     untold = {"condition": ()} if hasattr(config.model, "condition") else {}
     toy = config.model_copy(update={"model": config.model.model_copy(update=untold)})
-    prepared = join(toy, corpus, split_corpus(corpus, seed=0))
+    prepared = join(gather(toy, corpus, split_corpus(corpus, seed=0)))
     with prepared.examples as examples:
         _, losses, _ = _train(prepared, [toy.train.learning_rate] * steps)
         if len(losses) < FEWEST:

@@ -28,7 +28,7 @@ from latentscape.data.split import PARTS, PartName, undivided
 from latentscape.experiment.config import fit_to
 from latentscape.experiment.factors import factor_figures
 from latentscape.experiment.figures import Figures
-from latentscape.experiment.joined import Prepared, build_examples, open_run
+from latentscape.experiment.joined import Opened, build_examples, open_run
 from latentscape.experiment.tagging import part_figures, tag_figures
 from latentscape.experiment.use import sequential_figures
 from latentscape.experiment.waves import measure_waves
@@ -82,7 +82,7 @@ def evaluate(
     if waves is not None and samples:
         raise UsageError(f"--samples is of models with latents, and {run} has none: its likelihood is exact")
     instrument = None if waves is not None else load(run, device)
-    prepared = open_run(run, units=False)
+    prepared = open_run(run)
     heard, left_out = prepared.examples, []
     if source is not None:
         corpus = _other(source, prepared)
@@ -105,7 +105,7 @@ def evaluate(
     return Figures(f"{run.name}, {source or part + ' part'} ({count} items):", numbers, left_out=left_out)
 
 
-def _other(source: str, prepared: Prepared) -> SoundCorpus | ImageCorpus:
+def _other(source: str, prepared: Opened) -> SoundCorpus | ImageCorpus:
     """Open another source as a run's own is read.
 
     Raises:
@@ -120,7 +120,7 @@ def _other(source: str, prepared: Prepared) -> SoundCorpus | ImageCorpus:
 def _evaluate_tagger(run: Path, source: str | None, part: PartName, samples: int, device: str) -> Figures:
     if samples:
         raise UsageError(f"--samples is of models with latents, and {run} holds a tagger")
-    listener, prepared = load_listener(run, device), open_run(run, units=False)
+    listener, prepared = load_listener(run, device), open_run(run)
     if source is None:
         return part_figures(listener, prepared, part, f"{run.name}, {part} part")
     corpus = _other(source, prepared)
@@ -162,7 +162,7 @@ def evaluate_paths(
     saved = {file.stem: load_path(file, weights=weights) for file in files}
     if instrument.representation is None:
         raise UsageError(f"{run} makes images, not sound; --paths listens to what is met on the way")
-    with open_run(run, units=False).examples as examples:
+    with open_run(run).examples as examples:
         assert isinstance(examples, SoundExamples)
         chosen = {} if standard else {"between": (), "walks": ()}
         pairs = PAIRS if pairs is None else pairs

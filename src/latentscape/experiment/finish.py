@@ -11,7 +11,7 @@ from latentscape.data.sounds import SoundExamples
 from latentscape.experiment.evaluate import measure, moved
 from latentscape.experiment.factors import factor_figures
 from latentscape.experiment.figures import Figures
-from latentscape.experiment.joined import Prepared, join
+from latentscape.experiment.joined import Prepared, gather
 from latentscape.experiment.layers import layer_sections
 from latentscape.experiment.run import Say
 from latentscape.experiment.second_stage import forget_stages
@@ -51,7 +51,8 @@ def finish(run: Path, outcome: Outcome, trained: Prepared, say: Say, device: str
         LatentscapeError: the run is damaged, or could not be written to.
     """
     forget_stages(run)
-    prepared = join(trained.config, trained.corpus, trained.split, units=False, vectors=trained.vectors)
+    again = gather(trained.config, trained.corpus, trained.split, trained.vectors)  # training closed its own
+    prepared = replace(trained, examples=again.examples)
     with prepared.examples as examples:
         say("measuring")
         if (waves := load_waves(run, device)) is not None:

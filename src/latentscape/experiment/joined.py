@@ -1,7 +1,8 @@
 """The one place where corpus, examples, model and objective are joined, for a run that begins or that is opened again.
 
-Joining asks what can be asked before training: shapes, whether the likelihood can describe the data, and whether parts
-of the configuration fit one another.
+Who measures a run needs its corpus, which :func:`open_run` opens; who trains needs model and objective, too. Joining
+asks what can be asked before training: shapes, whether the likelihood can describe the data, and whether parts of the
+configuration fit one another.
 """
 
 from collections.abc import Sequence
@@ -28,16 +29,22 @@ from latentscape.registry import build_model, build_objective, build_representat
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
-    """Everything that training needs, opened and joined."""
+class Opened:
+    """A configuration, and the corpus that it is for as training and evaluation see it."""
 
     config: RunConfig
     corpus: SoundCorpus | ImageCorpus
     split: Split
     examples: Examples
+    vectors: WordVectors | None
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared(Opened):
+    """Everything that training needs, opened and joined."""
+
     model: Model
     objective: Objective
-    vectors: WordVectors | None = None
 
 
 def build_examples(
@@ -74,29 +81,20 @@ def told_of(config: RunConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return getattr(config.model, "condition", ()), getattr(config.model, "marks", ())
 
 
-def join(
-    config: RunConfig,
-    corpus: SoundCorpus | ImageCorpus,
-    split: Split,
-    *,
-    units: bool = True,
-    vectors: WordVectors | None = None,
-) -> Prepared:
-    """Build examples, model and objective, and ask the model whether it can describe the data.
+def gather(
+    config: RunConfig, corpus: SoundCorpus | ImageCorpus, split: Split, vectors: WordVectors | None = None
+) -> Opened:
+    """Build the examples of a corpus.
 
     Args:
         config: of the run.
         corpus: its sounds or images.
         split: their parts.
-        units: measure mean and scale of x for the model, and try it on a batch; ``False`` where its weights, which hold
-            them, are read next.
         vectors: of the corpus's words, for a model that is told of them.
 
     Raises:
-        ConfigError: parts that don't fit each other.
-        LikelihoodError: the likelihood can't describe the data.
+        ConfigError: what is asked of the data is nothing that the model takes.
     """
-    seed = config.train.seed
     if bool(config.data.mask) != getattr(config.model, "conditional", False):
         raise ConfigError(
             f"data.mask: got {len(config.data.mask)} kinds of mask for a model that fills in "
@@ -107,26 +105,34 @@ def join(
             f"data.lead_in: got {config.data.lead_in} for a model '{config.model.kind}', which needs none"
         )
     examples = build_examples(config, corpus, split, *told_of(config), vectors)
+    return Opened(config, corpus, split, examples, vectors)
+
+
+def join(opened: Opened) -> Prepared:
+    """Build model and objective, and ask the model whether it can describe the data.
+
+    Raises:
+        ConfigError: parts that don't fit each other.
+        LikelihoodError: the likelihood can't describe the data.
+    """
+    config, examples = opened.config, opened.examples
     vocabulary = {name: len(values) for name, values in examples.vocabulary.items()}
-    with seeded(seed, "weights"):
-        model = build_model(config.model, examples.event_shape, vocabulary, examples.units() if units else None)
+    with seeded(config.train.seed, "weights"):
+        model = build_model(config.model, examples.event_shape, vocabulary, examples.units())
         objective = build_objective(config.objective, model)
     if config.data.consecutive > 1 and not model.carries:
         raise ConfigError(
             f"data.consecutive: got {config.data.consecutive}, but model {config.model.kind} carries nothing from "
             "window to window, expected 1"
         )
-    if units:  # else the weights that are read next have been through both
-        model.check(*examples.batch(0, config.train.batch_size))
-        if model.wants:
-            model.prime(examples.batch(0, max(config.train.batch_size, model.wants))[0])
-    return Prepared(config, corpus, split, examples, model, objective, vectors)
+    model.check(*examples.batch(0, config.train.batch_size))
+    if model.wants:
+        model.prime(examples.batch(0, max(config.train.batch_size, model.wants))[0])
+    return Prepared(**vars(opened), model=model, objective=objective)
 
 
-def open_run(run: Path, config: RunConfig | None = None, *, units: bool = True) -> Prepared:
-    """Open a run folder's corpus, split and (untrained) model again, with its own configuration unless told.
-
-    ``units`` is as in :func:`join`.
+def open_run(run: Path, config: RunConfig | None = None) -> Opened:
+    """Open a run folder's corpus and split again, with its own configuration unless told.
 
     Raises:
         StorageError: a file of the run is missing or damaged, or its source has changed.
@@ -143,8 +149,7 @@ def open_run(run: Path, config: RunConfig | None = None, *, units: bool = True) 
         split = restore(manifest, corpus)
     except (LookupError, TypeError, ValueError) as error:
         raise StorageError(f"{run / 'split.json'} is damaged: its parts can't be read") from error
-    vectors = WordVectors.load(run) if config.data.words is not None else None
-    return join(config, corpus, split, units=units, vectors=vectors)
+    return gather(config, corpus, split, WordVectors.load(run) if config.data.words is not None else None)
 
 
 def read_config(run: Path) -> RunConfig:

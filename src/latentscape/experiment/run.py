@@ -23,13 +23,13 @@ from latentscape.core.storage import load_object, require_writable, save_json
 from latentscape.data.corpus import ImageCorpus, SoundCorpus
 from latentscape.data.examples import Batch
 from latentscape.data.sounds import gap_samples
-from latentscape.data.sources import has_name, open_source
+from latentscape.data.sources import has_name, hidden_by, open_source
 from latentscape.data.split import split_corpus
 from latentscape.experiment.config import RunConfig, asked_source, changes_on_resume, fit_to, resolve, source_options
 from latentscape.experiment.examine import suggest
 from latentscape.experiment.glimpse import glimpses
 from latentscape.experiment.hearing import digest_of, fit_local, fit_words
-from latentscape.experiment.joined import Prepared, join, open_run, read_config, told_of
+from latentscape.experiment.joined import Prepared, gather, join, open_run, read_config, told_of
 from latentscape.experiment.progress import decoding
 from latentscape.experiment.validation import validation
 from latentscape.instrument.loading import FORMAT
@@ -90,7 +90,7 @@ class Work:
 
     def __call__(self, fabric: "Fabric") -> Outcome:
         """Train in this process."""
-        prepared = self.prepared or open_run(self.run)
+        prepared = self.prepared or join(open_run(self.run))
         config, examples = prepared.config.train, prepared.examples
         with examples:
 
@@ -177,6 +177,8 @@ def prepare(request: Request, say: Say) -> Prepared:
         options = resolve(request.recipe, request.sets, request.changes()).source
     with decoding() as progress:
         corpus = open_source(request.source, options, progress=progress)
+    for line in hidden_by(request.source):
+        say(line)
     recipe = _recipe(request, corpus)
     if request.recipe is None:
         say(f"recipe: {recipe} (chosen for {request.source}; see `latentscape recipes {recipe}`)")
@@ -197,7 +199,7 @@ def prepare(request: Request, say: Say) -> Prepared:
     config, vectors = fit_words(config, corpus)
     for note in notes + (vectors.lines() if vectors is not None else []):
         say(note)
-    return join(config, corpus, split, vectors=vectors)
+    return join(gather(config, corpus, split, vectors))
 
 
 def _recipe(request: Request, corpus: SoundCorpus | ImageCorpus) -> str | Recipe:
@@ -217,7 +219,7 @@ def _resumed(request: Request) -> Prepared:
     settled = Checkpoints(run).settled()
     if settled is not None:
         continued(settled, config.train)  # what can't change within a run is refused before it is written down
-    prepared = open_run(run, config)
+    prepared = join(open_run(run, config))
     save_json(run / "config.json", config.model_dump(mode="json"))
     return prepared
 

@@ -46,7 +46,7 @@ def second_stage(run: Path, kind: str, say: Say, device: str = "auto") -> Second
                 "remove it, and it is fitted anew"
             )
         return found
-    prepared = open_run(run, units=False)
+    prepared = open_run(run)
     with prepared.examples as examples:
         say(f"fitting the second stage ({kind}) to the codes of the training part, once")
         codes = draw_codes(instrument.model, moved(examples.held("train", BATCH, CODES), instrument.device))

@@ -17,7 +17,7 @@ from latentscape.data.examples import Examples
 from latentscape.data.images import ImageExamples
 from latentscape.data.sounds import SoundExamples
 from latentscape.data.split import PARTS, PartName
-from latentscape.experiment.joined import Prepared
+from latentscape.experiment.joined import Opened
 from latentscape.instrument.axes import moved
 from latentscape.instrument.decoded import UNITS, described
 from latentscape.instrument.instrument import Instrument
@@ -326,7 +326,7 @@ def axes_section(instrument: Instrument) -> Section:
 
 def compose(
     run: Path,
-    prepared: Prepared,
+    prepared: Opened,
     outcome: Outcome,
     verdict: Verdict,
     numbers: Mapping[str, Number],

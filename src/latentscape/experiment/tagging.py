@@ -14,7 +14,7 @@ from latentscape.data.leakage import Leak, identity, leakage
 from latentscape.data.marks import weights
 from latentscape.data.tags import tags_of
 from latentscape.experiment.figures import Figures
-from latentscape.experiment.joined import Prepared
+from latentscape.experiment.joined import Opened
 from latentscape.instrument.tagging import Listener
 from latentscape.measure.measure import Number
 from latentscape.measure.tagging import Tagging, measure_tagging
@@ -103,7 +103,7 @@ def tag_figures(
     return TagFigures(heading, numbers, found, leaks)
 
 
-def part_figures(listener: Listener, prepared: Prepared, part: Any, about: str) -> TagFigures:
+def part_figures(listener: Listener, prepared: Opened, part: Any, about: str) -> TagFigures:
     """Return the figures of a part of a run's own sounds."""
     corpus, split = prepared.corpus, prepared.split
     assert isinstance(corpus, SoundCorpus)

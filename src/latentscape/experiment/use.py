@@ -102,7 +102,7 @@ def use_of_latents(
         LatentscapeError: a run is damaged, or its corpus can't be read.
     """
     instrument = load(run, device)
-    with open_run(run, units=False).examples as examples:
+    with open_run(run).examples as examples:
         held = held_on(instrument.device, some(instrument.model, examples, "test"))
         bare = None if without is None else _costs_without(without, examples, instrument.model, device)
         say("likelihood: with the code, with another's, without")
@@ -120,7 +120,7 @@ def _costs_without(run: Path, examples: Examples, model: Model, device: str) -> 
     """Return what the same windows cost another run's model."""
     waves = load_waves(run, device)
     other = waves.model if waves is not None else load(run, device).model
-    prepared = open_run(run, units=False)
+    prepared = open_run(run)
     with prepared.examples as own:
         if own.event_shape != examples.event_shape or own.describe() != examples.describe():
             raise UsageError(f"--without {run} was made of {own.describe()}, {own.event_shape}: other windows")

@@ -10,7 +10,7 @@ from latentscape.core.storage import load_json
 from latentscape.data.examples import Examples
 from latentscape.data.hearing import Place
 from latentscape.data.sounds import SoundExamples
-from latentscape.experiment.joined import Prepared
+from latentscape.experiment.joined import Opened
 from latentscape.instrument.waves import Waves
 from latentscape.measure.measure import Number
 from latentscape.report.items import Commands, Item, Page, Section, Sound, Table, Text
@@ -64,7 +64,7 @@ def again(run: Path, waves: Waves, examples: Examples) -> tuple[Item, ...]:
 
 
 def show_waves(
-    run: Path, waves: Waves, prepared: Prepared, outcome: Outcome, verdict: Verdict, numbers: dict[str, Number]
+    run: Path, waves: Waves, prepared: Opened, outcome: Outcome, verdict: Verdict, numbers: dict[str, Number]
 ) -> None:
     """Write sounds and the page of a run."""
     rate = waves.representation.sample_rate
