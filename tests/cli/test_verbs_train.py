@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,8 +14,9 @@ from typed import TINY, shell
 
 from latentscape.core.errors import StorageError
 from latentscape.experiment import finish
-from latentscape.experiment.joined import open_run
+from latentscape.experiment.joined import join, open_run
 from latentscape.experiment.run import Request, train_run, training
+from latentscape.experiment.train import offers_of
 
 
 @pytest.fixture
@@ -132,6 +134,18 @@ def digits(tmp_path_factory):
 def test_a_run_named_as_its_data_set_is_not_taken_for_it(digits):
     assert json.loads((digits / "run.json").read_text())["source"] == "digits"
     assert (digits / "index.html").exists()
+
+
+@pytest.mark.parametrize(("kind", "verbs"), [("run", ["play", "walk"]), ("digits", ["sample"])])
+def test_what_is_offered_next_can_be_typed(kind, verbs, request, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = request.getfixturevalue(kind)
+    prepared = join(open_run(path))
+    prepared.examples.close()
+    offers = [shlex.split(command)[1:] for command in offers_of(path, prepared)]
+    assert [verb for verb, *_ in offers] == verbs
+    for offer in offers:
+        assert shell(*offer, *(["--help"] if "play" in offer else [])) == 0
 
 
 @pytest.mark.parametrize("source", ["sounds", "digits"])

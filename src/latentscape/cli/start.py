@@ -137,7 +137,7 @@ def train(
 
 
 _NEXT = (
-    "Next, with sounds of your own:",
+    "With sounds of your own:",
     "  latentscape doctor FOLDER                         what will be used, and why",
     "  latentscape train FOLDER --run runs/mine          train (about ten minutes; --minutes 2 for a first taste)",
     "  latentscape walk runs/mine --kind spiral --seconds 20 --out walk.wav",
@@ -154,7 +154,7 @@ def demo(
     from latentscape.experiment.train import run_experiment
 
     summary = run_experiment(Request("tones", run, recipe="demo", overwrite=run.exists(), seed=seed), say=saying(False))
-    print_lines([*summary.lines(), "", *(line.format(run=run) for line in _NEXT)])
+    print_lines([*summary.lines(), "", *_NEXT])
 
 
 @app.command(rich_help_panel=START)

@@ -2,10 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
+from latentscape.data.corpus import ImageCorpus
 from latentscape.experiment.figures import Figures
+from latentscape.experiment.joined import Prepared
 from latentscape.experiment.run import Request, Say, training
+from latentscape.models.model import LatentModel
+from latentscape.models.tagger import Tagger
 from latentscape.train.loop import Outcome
 from latentscape.train.verdict import Verdict
 
@@ -19,18 +24,21 @@ class Summary:
         outcome: how training ended.
         verdict: in plain words; ``None`` for an interrupted run.
         figures: on the test part.
+        offers: commands to go on with.
     """
 
     run: Path
     outcome: Outcome
     verdict: Verdict | None = None
     figures: Figures | None = None
+    offers: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """Return what the shell prints."""
         lines = [self.outcome.message]
         if self.figures is not None and self.verdict is not None:
             lines += ["", *self.verdict.lines(), "", *self.figures.lines(), "", f"open {self.run / 'index.html'}"]
+            lines += [f"next: {command}" for command in self.offers]
         return lines
 
     def to_json(self) -> dict[str, object]:
@@ -56,7 +64,18 @@ def run_experiment(request: Request, say: Say) -> Summary:
             return Summary(request.run, outcome)
         from latentscape.experiment.finish import finish  # it draws: what is refused before does not wait for that
 
-        return Summary(request.run, outcome, *finish(request.run, outcome, prepared, say, request.device))
+        verdict, figures = finish(request.run, outcome, prepared, say, request.device)
+        return Summary(request.run, outcome, verdict, figures, offers_of(request.run, prepared))
+
+
+def offers_of(run: Path, prepared: Prepared) -> tuple[str, ...]:
+    """Return what is usually done next with a run of its kind, as commands."""
+    name = quote(str(run))
+    if isinstance(prepared.model, Tagger):
+        return (f"latentscape tag {name} SOUND",)
+    if isinstance(prepared.corpus, ImageCorpus) or not isinstance(prepared.model, LatentModel):
+        return (f"latentscape sample {name} --out samples",)
+    return (f"latentscape play {name}", f"latentscape walk {name} --out walk.wav")
 
 
 def train(source: str, run: Path | str, say: Say = print, **options: Any) -> Summary:
