@@ -20,6 +20,8 @@ from latentscape.models.perceptual import (
     PerceptualConfig,
     SpectralConfig,
     WaveCriticConfig,
+    octave_distance,
+    octaves_of,
     spectral_distance,
 )
 from latentscape.nets.mlp import MlpConfig
@@ -87,6 +89,47 @@ def test_the_spectral_term_is_added_with_its_weight(samples):
     assert float(loss.total.detach()) == pytest.approx(float(plain.total.detach() + 50 * expected), rel=1e-4)
     assert set(loss.log) == {*plain.log, "spectral"}
     assert step.objective.steady == "loss"
+
+
+def test_octaves_hold_the_power_of_their_bins():
+    (magnitudes,) = spectral_view((64,))(X)
+    power = magnitudes.numpy() ** 2
+    parts = [power[:, :, low:high].sum(2) for low, high in ((0, 1), (1, 2), (2, 4), (4, 8), (8, 16), (16, 33))]
+    np.testing.assert_allclose(octaves_of(magnitudes).numpy() ** 2, np.stack(parts, 2) + SILENCE**2, rtol=1e-4)
+    assert float(octaves_of(torch.zeros(1, 1, 33, 2)).max()) == pytest.approx(SILENCE)
+
+
+def test_the_octaves_term_has_a_gradient_at_its_least():
+    wave = X.clone().requires_grad_()
+    view = spectral_view((16, 64))
+    octave_distance(view(X), view(wave)).backward()
+    assert torch.isfinite(wave.grad).all()
+
+
+def test_where_pitch_is_open_bins_ask_for_silence_and_octaves_for_the_level():
+    """A tone in one of eight bins of an octave, or, one time in three, none; what is written is the same for all."""
+    tones = torch.zeros(12, 1, 33, 4)
+    for item in range(8):
+        tones[item, 0, 8 + item] = 1
+    gains = torch.logspace(-3, 0.5, 200)
+    shape = torch.zeros(1, 1, 33, 4)
+    shape[:, :, 8:16] = 8**-0.5  # the power of one tone
+    best = {}
+    for name, distance in (("bins", spectral_distance), ("octaves", octave_distance)):
+        losses = torch.stack([distance([tones], [(gain * shape).expand_as(tones)]) for gain in gains])
+        best[name] = float(gains[losses.argmin()])
+    assert best["bins"] < 0.01
+    assert 0.6 < best["octaves"] < 1.1
+
+
+def test_the_octaves_term_is_added_as_a_share_of_the_spectral_weight():
+    step = step_of(spectral=SPECTRAL.model_copy(update={"octaves": 0.5}))
+    log = loss_of(step).log
+    view = spectral_view(SPECTRAL.windows)
+    expected = octave_distance(view(X), view(point(again(step, 10).likelihood))).detach()
+    assert float(log["octaves"]) == pytest.approx(float(expected), rel=1e-4)
+    asked = log["distortion"] + 0.5 * log["rate"] + 50 * log["spectral"] + 25 * log["octaves"]
+    assert float(loss_of(step).total.detach()) == pytest.approx(float(asked), rel=1e-4)
 
 
 def test_without_terms_it_is_the_bound():

@@ -5,25 +5,34 @@ view handed in: this room knows nothing of sound), V their number, f the critic'
 :math:`\varphi_l` what its layer l sees, L its layers, s the softplus, a bar the mean over everything.
 
 A Gaussian's best mean is the average of all that the code leaves open: sound whose phase is open averages to silence.
-Two terms that don't see phase are added to alpha D + beta R, each with a weight in nats an item:
+Terms that don't see phase are added to alpha D + beta R, each with a weight in nats an item:
 
 .. math::
     \text{spectral} &= \frac1V \sum_w \frac{\overline{|S_w(x) - S_w(y)|}}{\overline{S_w(x)}}
         + \overline{\left|\log(S_w(x) + \epsilon) - \log(S_w(y) + \epsilon)\right|} \\
+    \text{octaves} &= \frac1V \sum_w \frac{\|B_w(x) - B_w(y)\|}{\|B_w(x)\|}
+        + \overline{\left|\log B_w(x) - \log B_w(y)\right|}, \qquad
+        B_w(x)_o^2 = \epsilon^2 + \sum_{f \in o} S_w(x)_f^2 \\
     \text{features} &= \frac1L \sum_l
         \frac{\overline{|\varphi_l(x) - \varphi_l(y)|}}{\overline{|\varphi_l(x)|}}, \qquad
     \text{adversary} = \overline{s(-f(y))}
 
-(the first as in Engel et al. 2020, eq. 4, the linear part made independent of level; the second and third are the
+(the first as in Engel et al. 2020, eq. 4, the linear part made independent of level; the last two are the
 VAE-GAN of Larsen et al. 2016, its likelihood of features by their mean absolute distance). The critic minimises
 :math:`\overline{s(-f(x))} + \overline{s(f(y))}` over its own weights only. Everything is one sum and one backward
 pass: the model's terms see the critic's weights held, the critic's term sees y held
 (see :mod:`latentscape.models.adversary`).
 
+The octaves are the average sound's cure where the code leaves pitch open. What is best by absolute distance is the
+median, and a tone that may be at many pitches is in each bin less often than not: every bin's median is silence. In its
+octave o (bins 0, 1, 2 to 3, 4 to 7 and so on) it is whatever its pitch. The first of the two parts is a root of
+squares (spectral convergence, Arik et al. 2019), best at the mean: what may come or not is not silent then, either.
+
 Numbers logged beside those of :mod:`latentscape.models.objectives`, all unweighted:
 
 ===================  ==================================================================================================
 ``spectral``         dimensionless, see above; 0 for the same magnitudes
+``octaves``          dimensionless, likewise; 0 for as much of every octave in every frame
 ``features``         dimensionless; 0 for what the critic can't tell at any layer
 ``adversary``        nats; log 2 = 0.693 where decoded windows can't be told from sounds
 ``critic``           nats, the critic's own loss; 2 log 2 = 1.386 likewise, 0 where it wins
@@ -39,6 +48,7 @@ are; they are those of a model whose mean explains nothing, which is the truth.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -64,10 +74,12 @@ class SpectralConfig(Record):
 
     Attributes:
         weight: nats an item.
+        octaves: of the octaves' levels in it, 1 as much as all bins; 0 leaves them out.
         windows: resolutions in samples, even.
     """
 
     weight: float = Field(30_000.0, ge=0)
+    octaves: float = Field(0.0, ge=0)
     windows: tuple[PositiveInt, ...] = Field((256, 1024, 4096), min_length=1)
 
     @field_validator("windows")
@@ -182,8 +194,13 @@ class Perceptual(Elbo):
         x = x.float().repeat(len(made) // len(x), 1, 1)
         if self.told.spectral is not None:
             assert self.view is not None
-            spectral = spectral_distance(self.view(x), self.view(made))
+            spectra = self.view(x), self.view(made)
+            spectral = spectral_distance(*spectra)
             total, log = total + self.told.spectral.weight * spectral, log | {"spectral": spectral.detach()}
+            if self.told.spectral.octaves:
+                octaves = octave_distance(*spectra)
+                total = total + self.told.spectral.weight * self.told.spectral.octaves * octaves
+                log |= {"octaves": octaves.detach()}
         if self.told.critic is not None and self.critic is not None:
             scale = x.detach().square().mean().sqrt().clamp_min(1e-8)
             features, adversary, critic = self._contest(self.critic, x / scale, made / scale)
@@ -212,3 +229,21 @@ def spectral_distance(wanted: list[Tensor], found: list[Tensor]) -> Float[Tensor
         for a, b in zip(wanted, found, strict=True)
     ]
     return torch.stack(apart).mean()
+
+
+def octave_distance(wanted: list[Tensor], found: list[Tensor]) -> Float[Tensor, ""]:
+    """Return the distance of how much there is in every octave, of the same magnitudes (see the module)."""
+    apart = []
+    for x, y in zip(wanted, found, strict=True):
+        a, b = octaves_of(x), octaves_of(y)
+        apart.append(torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(a) + (a.log() - b.log()).abs().mean())
+    return torch.stack(apart).mean()
+
+
+def octaves_of(magnitudes: Float[Tensor, "b c f t"]) -> Float[Tensor, "b c o t"]:
+    """Return the root of the power in bins 0, 1, 2 to 3, 4 to 7 and so on, never below epsilon."""
+    power = magnitudes.square()
+    bins = magnitudes.shape[2]
+    edges = [0, *(2**o for o in range((bins - 2).bit_length())), bins]  # the last one goes on to half the rate
+    octaves = [power[:, :, low:high].sum(2) for low, high in pairwise(edges)]
+    return (torch.stack(octaves, 2) + SILENCE**2).sqrt()
