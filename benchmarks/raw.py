@@ -209,8 +209,8 @@ def refined(run: Path) -> dict[str, dict[str, float]]:
     common = usual(sounds_of(run, seconds, 100, "train"), rate)
     rows = {}
     trained = instrument.config["objective"].get("distortion", 1.0) > 0  # else its likelihood has no noise to speak of
-    for name in ("mean", "gibbs" if trained else "sample", "drift"):
-        made = refine(instrument, given, PASSES, MANNERS[name])
+    for name in ("mean", "gibbs" if trained else "sample", "roam"):
+        made = refine(instrument, given, PASSES, MANNERS[name], within=common)
         held = [common.holds(one.heard) for one in made.passes]
         rows[name] = {"drift": made.drift, "least_step": made.least_step}
         rows[name] |= {what: float(sum(one[what] for one in held)) for what in ("level", "centroid", "flatness")}

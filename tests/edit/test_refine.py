@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -13,7 +14,7 @@ from latentscape.core.random import seed_of
 from latentscape.edit.refine import MANNERS, Manner, manner_of, refine
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.map import latent_map
-from latentscape.measure.refinement import hear, spectral_step, usual
+from latentscape.measure.refinement import HEARD, Heard, Usual, hear, spectral_step, usual
 from latentscape.models.model import LatentModel, Layer
 from latentscape.registry import Window
 from latentscape.signal.stft import LogStft, LogStftConfig
@@ -85,6 +86,32 @@ def test_drift_holds_the_level_and_keeps_moving():
     assert found.drift < 0.01
     assert found.least_step > 3
     assert 0.5 < sum(one.spread for one in found.passes) / 20 < 1.5
+
+
+def test_roaming_keeps_to_what_is_usual_and_moves():
+    """Where a walk strays, or hardly moves, a pass is drawn again; without a range it need only move."""
+    given, model = chord(), instrument()
+    free = refine(model, given, 20, MANNERS["drift"])
+    centroids = sorted(one.heard.centroid for one in free.passes)
+    wide = {"level": (-100.0, 0.0), "flatness": (-1000.0, 0.0)}
+    bounds = wide | {"centroid": (centroids[5], centroids[14])}  # which half of the free walk leaves
+    usually = Usual(*({name: ends[end] for name, ends in bounds.items()} for end in (0, 1)))
+    found = refine(model, given, 20, MANNERS["roam"], within=usually)
+    assert all(all(usually.holds(one.heard).values()) for one in found.passes)
+    assert found.least_step >= 3
+    far = replace(MANNERS["roam"], step=8.0)
+    assert refine(model, given, 20, far).least_step > refine(model, given, 20, replace(far, tries=1)).least_step
+
+
+def test_the_nearest_try_is_taken_where_none_is_as_wanted():
+    high = {"level": 0.0, "centroid": 2e4, "flatness": 0.0}
+    usually = Usual(dict.fromkeys(HEARD, -1000.0) | {"centroid": 1e4}, high)
+    one, model = replace(MANNERS["roam"], step=0.0), instrument()
+    tried = [refine(model, chord(), 1, replace(one, tries=n), within=usually, seed=1) for n in range(1, 9)]
+    faults = [usually.excess(one.passes[0].heard) for one in tried]
+    assert faults == sorted(faults, reverse=True)
+    assert 0 < faults[-1] < faults[0]
+    assert usually.excess(Heard(-20.0, math.nan, math.nan)) == math.inf
 
 
 def test_noise_is_fed_back_and_not_heard():
@@ -198,5 +225,5 @@ def test_a_decoder_that_draws_is_heard_as_it_draws(kind):
     assert found.drift == pytest.approx(0, abs=1e-3)
     heard = []
     refine(here, wave, 2, MANNERS["mean"], each=lambda step, sound: heard.append(sound))
-    again = here.drawn(here.manner, seed_of("refine", 0, 2)).placed(here.encode(heard[0]), wave.shape[1])
+    again = here.drawn(here.manner, seed_of("refine", 0, 2, 0)).placed(here.encode(heard[0]), wave.shape[1])
     assert torch.equal(heard[1], again)

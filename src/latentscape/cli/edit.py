@@ -31,10 +31,10 @@ def refine(
     manner: Annotated[
         str,
         typer.Option(
-            help="mean (each pass quieter), level (kept), sample (codes are drawn), gibbs (sounds, too) or drift "
-            "(codes move through the corpus's spread)"
+            help="mean (each pass quieter), level (kept), sample (codes are drawn), gibbs (sounds, too), drift "
+            "(codes move through the corpus's spread) or roam (the same, drawn again where it strays or stands still)"
         ),
-    ] = "drift",
+    ] = "roam",
     temperature: Annotated[float | None, typer.Option(help="of the codes' draws", show_default="the manner's")] = None,
     noise: Annotated[float | None, typer.Option(help="share of the decoder's noise that is fed back")] = None,
     drift: Annotated[float | None, typer.Option(help="share of a code drawn anew in each pass, 0 to 1")] = None,

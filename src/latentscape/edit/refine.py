@@ -16,6 +16,10 @@ so every pass is quieter and all end alike. With T = n = 1 it is the pseudo-Gibb
 walk in the corpus's own spread, which undoes what m(e(z)) contracts. The gain g keeps the level of the sound that was
 given (its root mean square, in every pass).
 
+A walk strays. A pass may be drawn several times: the first is taken that lies in the corpus's usual range (level,
+centroid, flatness; :class:`latentscape.measure.refinement.Usual`) and is far enough from the pass before, else the one
+that comes nearest to that. So the chain is the same walk, conditioned on what the corpus sounds like.
+
 A decoder that draws sample after sample (:mod:`latentscape.instrument.streamed`) has no mean to hear: what it draws is
 heard and fed back, in every manner, and n does nothing.
 
@@ -39,7 +43,7 @@ from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.labels import Labels
 from latentscape.instrument.stream import whole_sound
 from latentscape.instrument.streamed import Streamed
-from latentscape.measure.refinement import Heard, hear, spectral_step
+from latentscape.measure.refinement import Heard, Usual, hear, spectral_step
 from latentscape.models.bounds import evaluating
 from latentscape.signal.representation import Quality
 
@@ -57,12 +61,16 @@ class Manner:
         noise: n, of the decoder's noise in what is fed back; it is not heard.
         drift: a, share of the code that is drawn anew from the corpus's spread, 0 to 1.
         level: ``match`` keeps the level, ``free`` leaves it as it comes.
+        tries: how often a pass is drawn at most.
+        step: log-spectral distance from the pass before (dB) that a pass is drawn again for.
     """
 
     temperature: float = 0.0
     noise: float = 0.0
     drift: float = 0.0
     level: str = "match"
+    tries: int = 1
+    step: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.temperature >= 0 and self.noise >= 0 and 0 <= self.drift <= 1):
@@ -70,6 +78,8 @@ class Manner:
                 f"refine got temperature {self.temperature:g}, noise {self.noise:g} and drift {self.drift:g}, expected "
                 "at least 0, and a drift of at most 1"
             )
+        if self.tries < 1 or not self.step >= 0:
+            raise UsageError(f"refine got {self.tries} tries and a step of {self.step:g} dB, expected at least 1 and 0")
         if self.level not in ("match", "free"):
             raise UsageError(f"refine got level '{self.level}'{nearest(self.level, ('match', 'free'))}")
 
@@ -80,6 +90,7 @@ MANNERS = {
     "sample": Manner(temperature=1.0),
     "gibbs": Manner(temperature=1.0, noise=1.0),
     "drift": Manner(temperature=1.0, drift=0.6),
+    "roam": Manner(temperature=1.0, drift=0.6, tries=8, step=3.0),
 }
 """Manners by name: ``mean`` is the journal's."""
 
@@ -160,11 +171,12 @@ def refine(
     instrument: Instrument,
     wave: Float[Tensor, "c n"],
     steps: int,
-    manner: Manner = MANNERS["drift"],
+    manner: Manner = MANNERS["roam"],
     *,
     seed: int = 0,
     labels: Labels | None = None,
     quality: Quality = "fast",
+    within: Usual | None = None,
     each: Callable[[int, Float[Tensor, "c n"]], None] = lambda step, wave: None,
 ) -> Refined:
     """Send a sound through a model ``steps`` times, each time what came out before.
@@ -177,6 +189,7 @@ def refine(
         seed: of what is drawn.
         labels: told to the model throughout.
         quality: of the phase recovery.
+        within: what is usual in the corpus, which a manner of several tries keeps to.
         each: gets every pass, from 1, and its sound as long as the one given.
 
     Raises:
@@ -204,30 +217,78 @@ def refine(
     given = hear(fed, sound.sample_rate)
     overlap = min(samples // 2, round(_OVERLAP_SECONDS * sound.sample_rate))
     joiner = AlignedJoiner(samples, samples - overlap, sound.sample_rate)
+    chain = _Chain(instrument, manner, samples, wanted, seed, labels, quality, within)
     joined: list[Tensor] = []
     passes: list[Pass] = []
     before = fed
     for step in range(1, steps + 1):
-        player, noisy = instrument, None
-        with evaluating(instrument.model), seeded("refine", seed, step, device=instrument.device):
-            z = _codes(instrument, fed, manner, labels)
-            if isinstance(instrument, Streamed):
-                player = instrument.drawn(instrument.manner, seed_of("refine", seed, step))
-            elif manner.noise:
-                noisy = _noisy(instrument, z, manner.noise, labels)
-        heard = player.placed(z, samples, quality=quality, labels=labels)
-        gain = 1.0
-        if manner.level == "match":
-            gain = min(_LOUDEST_GAIN, wanted / max(_level(heard), _SILENT))
-        heard = gain * heard
-        fed = heard if noisy is None else gain * _sounded(instrument, noisy, samples, quality)
-        each(step, heard)
-        joined.append(joiner.push(heard[None]))
-        moved = spectral_step(before, heard, sound.sample_rate)
-        passes.append(Pass(hear(heard, sound.sample_rate), moved, _spread(instrument, z), 20 * math.log10(gain)))
-        before = heard
+        made = chain.step(step, fed, before)
+        each(step, made.heard)
+        joined.append(joiner.push(made.heard[None]))
+        passes.append(made.what)
+        fed, before = made.fed, made.heard
     rest = joiner.flush()
     return Refined(torch.cat(joined if rest is None else [*joined, rest], -1), given, tuple(passes))
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """A pass: what is heard of it, what is fed back, and what was measured."""
+
+    heard: Float[Tensor, "c n"]
+    fed: Float[Tensor, "c n"]
+    what: Pass
+
+
+@dataclass(frozen=True, eq=False)
+class _Chain:
+    """What all passes have in common: ``level`` is the root mean square to keep."""
+
+    instrument: Instrument
+    manner: Manner
+    samples: int
+    level: float
+    seed: int
+    labels: Labels | None
+    quality: Quality
+    within: Usual | None
+
+    def step(self, number: int, fed: Tensor, before: Tensor) -> _Made:
+        """Return the next pass: the first try that is as wanted, else the one that comes nearest."""
+        best, least = self._made(number, 0, fed, before), math.inf
+        for attempt in range(self.manner.tries):
+            made = best if attempt == 0 else self._made(number, attempt, fed, before)
+            fault = self._fault(made.what)
+            if fault < least:
+                best, least = made, fault
+            if fault == 0:
+                break
+        return best
+
+    def _made(self, number: int, attempt: int, fed: Tensor, before: Tensor) -> _Made:
+        player, noisy = self.instrument, None
+        with evaluating(player.model), seeded("refine", self.seed, number, attempt, device=player.device):
+            z = _codes(player, fed, self.manner, self.labels)
+            if isinstance(player, Streamed):
+                player = player.drawn(player.manner, seed_of("refine", self.seed, number, attempt))
+            elif self.manner.noise:
+                noisy = _noisy(player, z, self.manner.noise, self.labels)
+        heard = player.placed(z, self.samples, quality=self.quality, labels=self.labels)
+        gain = 1.0
+        if self.manner.level == "match":
+            gain = min(_LOUDEST_GAIN, self.level / max(_level(heard), _SILENT))
+        heard = gain * heard
+        assert player.representation is not None
+        rate = player.representation.sample_rate
+        moved = spectral_step(before, heard, rate)
+        what = Pass(hear(heard, rate), moved, _spread(player, z), 20 * math.log10(gain))
+        fed = heard if noisy is None else gain * _sounded(player, noisy, self.samples, self.quality)
+        return _Made(heard, fed, what)
+
+    def _fault(self, what: Pass) -> float:
+        """Return how far a pass is from being usual and from having moved; 0 where it is both."""
+        short = max(0.0, 1 - what.moved / self.manner.step) if self.manner.step else 0.0
+        return short + (0.0 if self.within is None else self.within.excess(what.heard))
 
 
 def _has_noise(instrument: Instrument) -> bool:

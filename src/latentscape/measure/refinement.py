@@ -43,6 +43,16 @@ class Usual:
         """Say of each descriptor whether it lies in the corpus's range."""
         return {name: self.low[name] <= getattr(heard, name) <= self.high[name] for name in HEARD}
 
+    def excess(self, heard: Heard) -> float:
+        """Return how far outside it lies, summed over descriptors in widths of their ranges; infinite for silence."""
+        total = 0.0
+        for name in HEARD:
+            low, value, high = self.low[name], getattr(heard, name), self.high[name]
+            if math.isnan(value):
+                return math.inf
+            total += max(low - value, value - high, 0.0) / max(high - low, _LEAST)
+        return total
+
 
 def hear(wave: Float[Tensor, "c n"], sample_rate: int) -> Heard:
     """Return what is heard of a sound."""

@@ -52,10 +52,10 @@ def refine(
             write(names[step - 1], wave, sound, making)
 
     _, wave = sound_of(run, given, sound)
-    way = {"seed": seed, "labels": making.labels, "quality": making.quality, "each": each}
+    usually = _usual(run, sound, max(wave.shape[1], instrument.window.length * sound.hop))
+    way = {"seed": seed, "labels": making.labels, "quality": making.quality, "within": usually, "each": each}
     found = refining.refine(instrument, wave, steps, manner, **way)
     lines = [write(target, found.wave, sound, making), *found.lines()]
-    usually = _usual(run, sound, max(wave.shape[1], instrument.window.length * sound.hop))
     held = None if usually is None else [usually.holds(one.heard) for one in found.passes]
     if held is not None:
         counts = ", ".join(f"{name} {sum(one[name] for one in held)}" for name in HEARD)
