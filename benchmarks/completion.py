@@ -34,8 +34,9 @@ from torch import Tensor
 from latentscape.core.storage import load_object, save_bytes_to, save_json
 from latentscape.data.examples import Examples
 from latentscape.data.masks import CentreMaskConfig, QuadrantsMaskConfig, draw_masks
-from latentscape.experiment import Request, run_experiment
 from latentscape.experiment.joined import open_run
+from latentscape.experiment.run import Request
+from latentscape.experiment.train import run_experiment
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load
 from latentscape.measure.pictures import psnr, ssim

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -14,6 +15,12 @@ def test_every_public_name_exists():
     assert set(ls.__all__) <= set(dir(ls))
     with pytest.raises(AttributeError, match="Circl"):
         _ = ls.Circl
+
+
+def test_no_public_name_is_a_room():
+    """Whoever imports a room makes it an attribute of the package, in place of what was meant by its name."""
+    for name in ls.__all__:
+        assert find_spec(f"latentscape.{name}") is None, name
 
 
 def test_importing_costs_nothing():

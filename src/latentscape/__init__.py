@@ -42,7 +42,7 @@ _WHERE = {
     "load": "instrument.loading",
     "evaluate": "experiment.evaluate",
     "examine": "experiment.examine",
-    "train": "experiment.train",
+    "make_run": "experiment.train",
     "read": "signal.audio",
     "write": "signal.audio",
 }

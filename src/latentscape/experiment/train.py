@@ -78,6 +78,6 @@ def offers_of(run: Path, prepared: Prepared) -> tuple[str, ...]:
     return (f"latentscape play {name}", f"latentscape walk {name} --out walk.wav")
 
 
-def train(source: str, run: Path | str, say: Say = print, **options: Any) -> Summary:
+def make_run(source: str, run: Path | str, say: Say = print, **options: Any) -> Summary:
     """Train a run from Python as ``latentscape train`` does; options are the fields of :class:`Request`."""
     return run_experiment(Request(str(source), Path(run), **options), say)
