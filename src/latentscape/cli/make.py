@@ -170,7 +170,7 @@ def walk(
         typer.Option(help="how far, in standard deviations of the corpus", show_default="2", min=0, max=1000),
     ] = None,
     turns: Annotated[
-        float | None, typer.Option(help="of a circle or spiral", show_default="1", min=0.01, max=1e6)
+        float | None, typer.Option(help="of a circle or spiral", show_default="1, of a spiral 3", min=0.01, max=1e6)
     ] = None,
     seed: Seed = 0,
     quality: QualityName = "best",

@@ -23,7 +23,7 @@ that comes nearest to that. So the chain is the same walk, conditioned on what t
 A decoder that draws sample after sample (:mod:`latentscape.instrument.streamed`) has no mean to hear: what it draws is
 heard and fed back, in every manner, and n does nothing.
 
-The passes are joined in phase (:mod:`latentscape.instrument.aligned`), half of a window overlapping.
+The passes are joined in phase (:mod:`latentscape.instrument.aligned`), overlapping by 1 s, at most half of the sound.
 """
 
 import math

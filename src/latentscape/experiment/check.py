@@ -7,8 +7,8 @@ and l_0 its first,
 * it climbs from the first rate after r* at which :math:`l - l^* > \frac12 (l_0 - l^*)`, or is no longer finite
 * the rate suggested is r* / 10, as is usual
 
-**Sines.** The same model, window and objective on the twelve sines (:mod:`latentscape.data.sines`), for as many steps
-at the recipe's rate. A model with latents is asked for the share of the variance that it explains,
+**Sines.** The same model, window and objective on the twelve sines (:mod:`latentscape.data.sines`), for three times as
+many steps at the recipe's rate. A model with latents is asked for the share of the variance that it explains,
 :math:`1 - E|x - \hat x|^2 / \mathrm{Var}\,x`, a model of waves for bits a sample below those of single samples. What
 explains nothing here will explain nothing there.
 """
@@ -42,7 +42,7 @@ from latentscape.train.process import fabric_of
 from latentscape.train.settle import VALIDATIONS, moved
 
 STEPS = 40
-"""Of the range test, and of the sines."""
+"""Of the range test, and a third of those of the sines."""
 FEWEST = 12
 SECONDS = 90.0
 """s that either may take; where a step is slow fewer are taken."""

@@ -99,7 +99,7 @@ def frames_of(
 
 
 def describe_clip(wave: Float[np.ndarray, "c n"], sample_rate: int) -> dict[str, float]:
-    """Return the medians of the descriptors over a sound's frames that are not silent; loudness in dBFS.
+    """Return the medians of the descriptors over a sound's frames within 25 dB of its loudest; loudness in dBFS.
 
     The pitch is NaN where fewer than half of them are voiced.
     """

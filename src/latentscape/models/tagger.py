@@ -8,7 +8,7 @@ Letters: x features ``[b, f, t]`` (or a wave ``[b, 1, n]``), g(x) the vector of 
 
 The label comes as weights ``[b, K]``: 1 where a class or tag holds, 0 where it does not, between them where two sounds
 were mixed; a row of NaN is unknown, and costs nothing. The distortion is the cross-entropy in nats an item,
-:math:`-\sum_k y_k \log p_k`, or, of many, :math:`-\sum_k y_k \log \sigma_k + (1 - y_k) \log (1 - \sigma_k)`. Without
+:math:`-\sum_k y_k \log p_k`, or, of many, :math:`-\sum_k [y_k \log \sigma_k + (1 - y_k) \log (1 - \sigma_k)]`. Without
 latents, it is trained by ``reconstruction``. What x is, a spectrogram or the wave, the net decides
 (:mod:`latentscape.nets.tagger`).
 """

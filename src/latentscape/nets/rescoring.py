@@ -21,7 +21,7 @@ and 2 R over all, R the receptive field, where the whole sound has l N. The gate
 dilations one of K. Gram matrix and mean move by what the rows of :math:`D` have of products and sums after the change
 less before it, :math:`\Delta G`, and the loss by :math:`\langle 2 (G - W) + \Delta G, \Delta G \rangle`.
 Nothing is left out: the change of the loss is that of a second look at the whole wave but for rounding, and tests hold
-it to 1e-4 of the loss.
+it to 1e-6.
 """
 
 from collections.abc import Sequence

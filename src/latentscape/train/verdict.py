@@ -165,7 +165,7 @@ def judge(
     Args:
         history: rows of ``metrics.jsonl``.
         monitor: the validation value that the run went by; lower is better.
-        rates: mean rate of each latent dimension over validation data, nats; ``None`` where rates have no meaning (an
+        rates: mean rate of each latent dimension over unseen data, nats; ``None`` where rates have no meaning (an
             autoencoder, a Wasserstein autoencoder). Infinite ones count as no rates.
         reason: the outcome's.
         settings: what advice is built on where present: ``max_steps``, ``learning_rate``, ``beta``, ``free_bits``,

@@ -37,7 +37,7 @@ class Way:
         speed: time, latent, feature or perceived.
         axes: numbers of latent coordinates or names of axes, separated by commas.
         radius: standard deviations of the corpus; ``None`` is 2.
-        turns: of a circle or spiral; ``None`` is 1.
+        turns: of a circle or spiral; ``None`` is 1, of a spiral 3.
         seed: of what is drawn.
     """
 

@@ -6,8 +6,8 @@ Letters: r rows (channels), n samples, t frames, m bins, k bands; X coefficients
 .. math:: L = \log(1 + |X| / e), \qquad B_k = \log\Bigl(1 + \sqrt{\textstyle\sum_m H_{mk} |X_m|^2}\; / e\Bigr)
 
 L are *levels*: linear in what is quieter than e, logarithmic above, so that silence is zero and no gradient is
-infinite. H are triangles, one bin wide below about 300 Hz, a fifteenth of their frequency above: what a method listens
-to, at a seventh of the cost of all bins.
+infinite. H are triangles, one bin wide below about 300 Hz, a fourteenth of their frequency above: what a method listens
+to, at a seventh of the cost of all bins or less.
 
 Sounds are optimised at a root mean square of 0.1.
 """
