@@ -4,8 +4,7 @@ Letters: d latent width, raw numbers a and b.
 
 * ``gaussian``: :math:`N(a, \operatorname{diag} e^{2 s})` with s = b up to 2 and, beyond it,
   :math:`s = 3 - e^{2 - b}`. Without a bound an input that the encoder has not seen the like of may have a scale of
-  thousands: the rate, which grows with its square, then ends the training (Fashion-MNIST, learning rate 1.5e-3:
-  :math:`2 \cdot 10^9` nats within 100 steps).
+  thousands: the rate, which grows with its square, then ends the training (docs/models.md).
 * ``deterministic``: the point a, of infinite rate (an autoencoder, or a Wasserstein autoencoder's encoder); with a
   hypersphere as prior the point :math:`\sqrt d\, a / \|a\|` of it.
 * ``uniform``: for a uniform prior on a box of centre o and half width r, the box of half width :math:`w r` around
