@@ -125,8 +125,10 @@ def test_paths_that_are_not_made(client, wanted):
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[1]", b"{" * 9999, b'{"places": [[NaN, 0]]}', b'{"places": [[1e9, 0]]}', b"\xff"]
-)
+    "body",
+    [b"", b"[1]", b"{" * 9999, b'{"places": [[NaN, 0]]}', b'{"places": [[1e9, 0]]}', b"\xff",
+     rb'{"map": "\ud800", "places": []}', rb'{"\udfff": 1}'],
+)  # fmt: skip
 def test_bodies_that_are_no_request(client, body):
     assert client.post("/api/lift", content=body).status_code == 400
     assert client.post("/api/lift", json={"map": "nowhere", "places": [[0, 0]]}).status_code == 400

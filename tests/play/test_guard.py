@@ -68,7 +68,15 @@ def test_headers(client):
      "/static//etc/passwd", "/static/", "/static/.", "/static/index.html%00", "/static/..\\server.py"],
 )  # fmt: skip
 def test_only_the_page_is_served(client, path):
-    assert client.get(path).status_code == 404
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert list(answer.json()) == ["error"]
+
+
+def test_what_is_asked_by_another_method_is_told_which(client):
+    answer = client.get("/api/path")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert answer.json() == {"error": "GET: method not allowed"}
 
 
 def test_every_file_of_the_page_is_served_with_its_type(client):

@@ -237,7 +237,8 @@ BAD = [
     '{"type":"labels","values":{"x":null}}', '{"type":"labels","values":[]}', '{"type":"note","on":true,"midi":128}',
     '{"type":"note","on":true,"midi":60,"velocity":7}', '{"type":"gate","mode":"open"}', '{"type":"level","db":99}',
     '{"type":"played","samples":-1}', '{"type":"played"}', '{"type":"ahead","seconds":100}', b"\x00\xff binary",
-    '{"type":"play","extra":1}', '{"a":' + "9" * 5000 + "}",
+    '{"type":"play","extra":1}', '{"a":' + "9" * 5000 + "}", r'{"type":"\ud800"}', r'{"type":"play","\udfff":1}',
+    r'{"type":"axis","name":"\ud800","value":1}', r'{"type":"labels","values":{"\ud800":"x"}}',
 ]  # fmt: skip
 
 

@@ -6,16 +6,15 @@ than they can do it is refused.
 
 import asyncio
 import contextlib
-import json
 import logging
 import secrets
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from latentscape.core.config import parse
@@ -24,7 +23,7 @@ from latentscape.play import limits
 from latentscape.play.desk import Busy, Desk
 from latentscape.play.filling import Asked, Filling
 from latentscape.play.guard import public
-from latentscape.play.limits import Bucket, read_json
+from latentscape.play.limits import Bucket, read_json, written
 from latentscape.play.making import KINDS, Wanted, make, preview
 from latentscape.play.messages import Places
 from latentscape.play.sounds import Sounds, place_upload, spool
@@ -196,10 +195,15 @@ def _answering(work: Callable[[Request], Awaitable[Response]]) -> Callable[[Requ
             logging.getLogger(__name__).exception("%s failed", request.url.path)
             status, text = 500, "internal error"
         # what is left of a body that was refused is not read: the connection ends
-        return JSONResponse({"error": text}, status, headers={"Connection": "close"} if status == 413 else None)
+        return refused(status, text, {"Connection": "close"} if status == 413 else None)
 
     return answer
 
 
-def _json(values: dict[str, Any]) -> Response:
-    return Response(json.dumps(values, separators=(",", ":"), allow_nan=False), media_type="application/json")
+def refused(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the answer to what is not done."""
+    return _json({"error": text}, status, headers)
+
+
+def _json(values: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(written(values), status, headers, "application/json")

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Never
 
@@ -83,6 +83,11 @@ def read_json(text: str | bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UsageError(f"a message must be a JSON object, got {type(value).__name__}")
     return value
+
+
+def written(values: Mapping[str, Any]) -> str:
+    """Return JSON for a page: letters of ASCII alone, since what a stranger sent and is told of may be half a letter."""
+    return json.dumps(values, separators=(",", ":"), allow_nan=False)
 
 
 def _refuse(name: str) -> Never:

@@ -17,16 +17,17 @@ from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from latentscape.core.errors import UsageError
 from latentscape.instrument.loading import load
 from latentscape.play import limits
-from latentscape.play.api import Api
+from latentscape.play.api import Api, refused
 from latentscape.play.desk import Desk
 from latentscape.play.engine import Player
 from latentscape.play.guard import LOOPBACK, Doors, Guard
@@ -71,7 +72,7 @@ def build_app(stage: Stage, doors: Doors, run: Path | None = None) -> Starlette:
         name = request.path_params.get("name", "index.html")
         path = files.get(name)
         if path is None:
-            return JSONResponse({"error": "there is no such file"}, 404)
+            return refused(404, "there is no such file")
         return Response(path.read_bytes(), media_type=MEDIA[path.suffix])
 
     async def play(socket: WebSocket) -> None:
@@ -92,7 +93,18 @@ def build_app(stage: Stage, doors: Doors, run: Path | None = None) -> Starlette:
         *api.routes,
         WebSocketRoute("/play", play),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(Guard, doors=doors)], lifespan=lifespan)
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(Guard, doors=doors)],
+        exception_handlers={HTTPException: _no_route},
+        lifespan=lifespan,
+    )
+
+
+def _no_route(request: Request, error: Exception) -> Response:
+    """Answer what has no route, or not by that method, as everything else is answered."""
+    assert isinstance(error, HTTPException)
+    return refused(error.status_code, f"{request.method}: {error.detail.lower()}", error.headers)
 
 
 def urgent() -> None:

@@ -23,7 +23,7 @@ from latentscape.play.desk import Desk
 from latentscape.play.ear import TRUST_SECONDS, Ear
 from latentscape.play.engine import Block, Player
 from latentscape.play.guard import public
-from latentscape.play.limits import Bucket, read_json
+from latentscape.play.limits import Bucket, read_json, written
 from latentscape.play.messages import Ahead, Hello, Message, Played, Travel, read_message
 from latentscape.play.sounding import Report
 from latentscape.play.stage import Stage, rounded
@@ -226,7 +226,7 @@ class Session:
 
     async def _send(self, values: dict[str, Any]) -> None:
         async with self._sending:
-            await self.socket.send_json(values)
+            await self.socket.send_text(written(values))
 
     async def _close(self, code: int, reason: str) -> None:
         with suppress(RuntimeError, WebSocketDisconnect):
