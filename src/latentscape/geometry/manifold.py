@@ -27,7 +27,9 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import jvp, vjp, vmap
+from torch.func import vjp, vmap
+
+from latentscape.core.forward import jvp
 
 _VALUES = {"cpu": 1 << 21}
 """Numbers of a block of Jacobians: 8 MB stay in a CPU's cache; elsewhere ..."""
@@ -150,7 +152,7 @@ class PullBack(Manifold):
     ) -> Float[Tensor, "n d"]:
         r"""Return :math:`G^{-1} J^\top D^2 f[v, w]`."""
         z, v = z.contiguous(), v.contiguous()
-        slope, back = vjp(lambda at: jvp(self.embedding, (at,), (v,))[1], z)[:2]
+        slope, back = vjp(lambda at: jvp(self.embedding, at, v)[1], z)[:2]
         # forward mode twice is not known for every activation; the transpose of the transpose is
         bend = vjp(lambda u: back(u)[0], torch.zeros_like(slope))[1](w)[0]
         return solve(self.metric(z), vjp(self.embedding, z)[1](bend)[0])
@@ -187,8 +189,8 @@ class Riemannian(Manifold):
     ) -> Float[Tensor, "n d"]:
         r"""Return :math:`\Gamma(z)[v, w]` from the derivatives of G."""
         z, v, w = z.contiguous(), v.contiguous(), w.contiguous()
-        metric, along_v = jvp(self._metric, (z,), (v,))[:2]
-        along_w = jvp(self._metric, (z,), (w,))[1]
+        metric, along_v = jvp(self._metric, z, v)
+        along_w = jvp(self._metric, z, w)[1]
         product, back = vjp(lambda at: torch.einsum("ni,nij,nj->n", v, self._metric(at), w), z)[:2]
         slope = back(torch.ones_like(product))[0]
         turned = (along_v @ w[..., None] + along_w @ v[..., None])[..., 0]
@@ -208,7 +210,7 @@ def _jacobian(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     z = z.contiguous()  # forward mode refuses expanded tensors
 
     def column(direction: Tensor) -> Tensor:
-        return jvp(function, (z,), (direction.expand_as(z),))[1]
+        return jvp(function, z, direction.expand_as(z))[1]
 
     return vmap(column)(torch.eye(z.shape[1], dtype=z.dtype, device=z.device)).permute(1, 2, 0)
 

@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentscape.core.forward import jvp
+
 _ORDER = 8
 _MOST_PANELS = 4096
 _MOST_IN_ALL = 1 << 20
@@ -46,7 +48,7 @@ class Path(ABC):
 
     def velocity(self, t: Float[Tensor, " n"]) -> Float[Tensor, "n d"]:
         """Return dz/dt at times ``t``, by forward-mode differentiation of :meth:`evaluate`."""
-        return torch.func.jvp(self.evaluate, (t,), (torch.ones_like(t),))[1]
+        return jvp(self.evaluate, t, torch.ones_like(t))[1]
 
     @property
     def start(self) -> Float[Tensor, " d"]:

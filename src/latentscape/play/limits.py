@@ -86,7 +86,7 @@ def read_json(text: str | bytes) -> dict[str, Any]:
 
 
 def written(values: Mapping[str, Any]) -> str:
-    """Return JSON for a page: letters of ASCII alone, since what a stranger sent and is told of may be half a letter."""
+    """Return JSON for a page, in ASCII: what a stranger sent and is told of may hold half a surrogate pair."""
     return json.dumps(values, separators=(",", ":"), allow_nan=False)
 
 
