@@ -52,6 +52,7 @@ def test_a_name_is_kept_as_it_is(tmp_path):
         ('{"format": 1, "dim": 2, "path": {}, "code": "x"}', StorageError, "holds 'code'"),
         ('{"format": 1, "dim": 2, "path": {}}', ConfigError, "kind is missing"),
         ('{"format": 1, "dim": 2, "path": 3}', StorageError, "got 3"),
+        ('{"format": 1, "dim": 2, "path": {"kind": "line", "a": [0, 0], "b": [0]}}', ConfigError, "way.json: got {.*, expected one width"),
         ('{"format": 1, "dim": 2, "path": {"kind": "line", "a": [0], "b": [1]}}', ConfigError, "says dim 2, but its path has 1"),
         ('{"format": 1, "dim": 1, "path": {"kind": "line", "a": [0], "b": [1]}}', ConfigError, "in 1 dimensions, expected 2"),
         ('{"format": 1, "dim": 1, "path": {"kind": "line", "a": [0], "b": [1e999]}}', ConfigError, "path.b|b.0: got inf"),

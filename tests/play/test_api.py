@@ -113,6 +113,7 @@ def test_a_path_at_even_perceived_speed_about_a_point(client):
         {"kind": "line", "points": [[1e300] * DIM] * 2},
         {"kind": "spline", "points": [[0.0] * DIM] * 3000},
         {"kind": "geodesic", "points": [[0.0] * DIM, [1.0] * DIM], "options": {"segments": 10**6}},
+        {"kind": "geodesic", "points": [[0.0] * DIM, [1.0] * DIM] * 8},
         {"kind": "geodesic", "points": [[0.0] * DIM, [1.0] * DIM], "options": {"segments": {"a": 1}}},
     ],
     ids=lambda wanted: json.dumps(wanted)[:60],
@@ -196,13 +197,33 @@ def test_long_sounds_are_cut(client, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "body",
-    [b"", b"hello", b"RIFF" + b"\0" * 60, sound_file()[:30], sound_file(value=np.nan, subtype="FLOAT"), sound_file(0),
-     sound_file(0.01, channels=40), b"#EXTM3U\n/etc/passwd\n", b"\0" * 5000],
-)  # fmt: skip
-def test_what_is_not_sound_is_refused(client, body):
+    ("body", "words"),
+    [
+        (b"", "is empty"),
+        (b"hello", "is not sound that can be read"),
+        (b"RIFF" + b"\0" * 60, "is not sound that can be read"),
+        (sound_file()[:30], "is not sound that can be read"),
+        (sound_file(value=np.nan, subtype="FLOAT"), "NaN"),
+        (sound_file(0), "holds no samples"),
+        (sound_file(0.01, channels=40), "it has 40 channels"),
+        (b"#EXTM3U\n/etc/passwd\n", "is not sound that can be read"),
+        (b"\0" * 5000, "is not sound that can be read"),
+    ],
+    ids=repr,
+)
+def test_what_is_not_sound_is_refused_and_why(client, body, words):
     answer = client.post("/api/sounds?name=/home/me/x.wav", content=body)
-    assert (answer.status_code, answer.json()) == (415, {"error": "x.wav is not sound that can be read"})
+    assert answer.status_code == 415
+    error = answer.json()["error"]
+    assert error.startswith("x.wav")
+    assert words in error
+    assert "upload" not in error and "/" not in error
+
+
+def test_a_small_file_of_many_samples_is_cut_as_it_is_read(client, monkeypatch):
+    monkeypatch.setattr(limits, "UPLOAD_VALUES", 4 * RATE)
+    placed = client.post("/api/sounds", content=sound_file(10.0, channels=8)).json()
+    assert (placed["seconds"], placed["cut"]) == (0.5, True)
 
 
 def test_too_much_is_refused(client, monkeypatch):

@@ -106,6 +106,12 @@ def test_what_is_no_sound_or_too_much_of_it(client, monkeypatch):
         answer = asked(client, tone(**form))
         assert answer.status_code == 400
         assert "longer than 0.5 s" in answer.json()["error"]
+    monkeypatch.setattr(limits, "UPLOAD_SECONDS", 60.0)
+    monkeypatch.setattr(limits, "UPLOAD_VALUES", 2 * RATE)
+    assert asked(client, tone()).status_code == 200
+    answer = asked(client, tone(channels=8))
+    assert answer.status_code == 400
+    assert f"longer than 0.25 s of 8 channels at {RATE} Hz" in answer.json()["error"]
     monkeypatch.setattr(limits, "UPLOAD_BYTES", 100)
     assert asked(client, tone()).status_code == 413
 

@@ -61,6 +61,7 @@ def _explain(kind: Any, error: ValidationError, where: str) -> str:
     first = error.errors()[0]
     path, known = _locate(kind, first["loc"])
     prefix = f"{where}: " if where else ""
+    key = f"{path}.kind" if path else "kind"
     match first["type"]:
         case "extra_forbidden":
             name = str(first["loc"][-1])
@@ -69,16 +70,16 @@ def _explain(kind: Any, error: ValidationError, where: str) -> str:
             context = first.get("ctx", {})
             names = [name.strip(" '") for name in context.get("expected_tags", "").split(",")]
             arrived = str(context.get("tag"))
-            key = f"{path}.kind" if path else "kind"
             return f"{prefix}{key}: '{arrived}' is not known{nearest(arrived, names)}"
         case "union_tag_not_found":
-            return f"{prefix}{path}.kind is missing"
+            return f"{prefix}{key} is missing"
         case "missing":
             return f"{prefix}'{path}' is missing"
     arrived = repr(first["input"])
     arrived = arrived if len(arrived) < 80 else arrived[:77] + "..."
     reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return f"{prefix}{path}: got {arrived}, expected {reason}"
+    at = f"{path}: " if path else ""  # the whole of it is at fault where its parts do not fit together
+    return f"{prefix}{at}got {arrived}, expected {reason}"
 
 
 def _locate(kind: Any, loc: tuple[int | str, ...]) -> tuple[str, list[str]]:

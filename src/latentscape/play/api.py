@@ -98,7 +98,7 @@ class Api:
         self._bound()
         name = PurePath(request.query_params.get("name", "sound").replace("\\", "/")).name[:100] or "sound"
         async with self._received(request) as path:
-            placed = await self._heard(name, self.desk.do(place_upload, path, name, self.stage))
+            placed = await self._heard(path, name, self.desk.do(place_upload, path, name, self.stage))
         return _json({"id": secrets.token_hex(6), **placed})
 
     async def fill(self, request: Request) -> Response:
@@ -109,7 +109,7 @@ class Api:
         async with self._received(request) as path, self._filling:
             if await request.is_disconnected():  # it was cancelled while it waited
                 raise ClientDisconnect
-            made = await self._heard("the file", self.desk.do(self.filling.answer, path, asked))
+            made = await self._heard(path, "the sound", self.desk.do(self.filling.answer, path, asked))
         told = {"X-Method": made.method, "X-Draws": str(made.draws).lower()}
         return Response(made.wave, media_type="audio/wav", headers=told)
 
@@ -128,12 +128,13 @@ class Api:
         finally:
             self._uploads -= 1
 
-    async def _heard(self, name: str, work: Awaitable[Heard]) -> Heard:
-        """Wait for what is made of a file, and say of one that is no sound what it is called."""
+    async def _heard(self, path: Path, name: str, work: Awaitable[Heard]) -> Heard:
+        """Wait for what is made of a file, and say what is wrong with one that is no sound, by its own name."""
         try:
             return await work
         except DataError as error:
-            raise Refused(415, f"{name} is not sound that can be read") from error
+            reason = str(error).replace(str(path), name)
+            raise Refused(415, public(reason if name in reason else f"{name}: {reason}")) from error
 
     async def path(self, request: Request) -> Response:
         """Make a path."""

@@ -14,7 +14,7 @@ import soundfile
 from pydantic import Field
 
 from latentscape.core.config import Record
-from latentscape.core.errors import DataError, UsageError
+from latentscape.core.errors import UsageError
 from latentscape.core.random import seed_of
 from latentscape.edit.gaps import Span, place
 from latentscape.edit.hole import Filler
@@ -22,9 +22,8 @@ from latentscape.edit.inpaint import fillers, inpaint
 from latentscape.edit.recording import DEPTHS, Recording, open_recording
 from latentscape.edit.repair import spliced
 from latentscape.play import limits
-from latentscape.play.sounds import MOST_CHANNELS, MOST_RATE, read_begin
+from latentscape.play.sounds import probe_upload, read_begin
 from latentscape.play.stage import Stage
-from latentscape.signal import audio
 
 
 class Asked(Record):
@@ -106,16 +105,17 @@ def _open(path: Path) -> Recording:
     Raises:
         DataError: it is no sound, or too long.
     """
-    about = audio.probe(path)
-    if about.channels > MOST_CHANNELS or about.sample_rate > MOST_RATE:
-        raise DataError(f"it has {about.channels} channels at {about.sample_rate} Hz")
+    about, most = probe_upload(path)
     if about.subtype in DEPTHS:
-        whole = about.frames <= limits.UPLOAD_SECONDS * about.sample_rate
+        whole = about.frames <= most
         found = open_recording(path) if whole else None
     else:
         samples, rate, whole = read_begin(path)
         found = Recording(samples, rate, "WAV", "FLOAT", False)
     if not whole or found is None:
-        most = f"{limits.UPLOAD_SECONDS:g} s"
-        raise UsageError(f"the sound is longer than {most}; fill it with `latentscape inpaint`, which takes any length")
+        kind = f"{about.channels} channels at " if about.channels > 2 else ""
+        raise UsageError(
+            f"the sound is longer than {most / about.sample_rate:g} s of {kind}{about.sample_rate} Hz; fill it with "
+            "`latentscape inpaint`, which takes any length"
+        )
     return found

@@ -21,6 +21,8 @@ BODY_BYTES = 4 << 20
 UPLOAD_BYTES = 64 << 20
 UPLOAD_SECONDS = 60.0
 """s of an uploaded sound that are used; what follows is left out."""
+UPLOAD_VALUES = 24_000_000
+"""Samples of all channels that are used: a minute in stereo at 192 kHz; a few kB of silent FLAC can hold gigabytes."""
 GAP_SECONDS = 5.0
 """s of a gap that is filled."""
 ANSWERS = 16
@@ -86,7 +88,7 @@ def read_json(text: str | bytes) -> dict[str, Any]:
 
 
 def written(values: Mapping[str, Any]) -> str:
-    """Return JSON for a page, in ASCII: what a stranger sent and is told of may hold half a surrogate pair."""
+    """Return JSON for a page, in ASCII: what a stranger sent and is told of may hold half a pair of surrogates."""
     return json.dumps(values, separators=(",", ":"), allow_nan=False)
 
 

@@ -23,6 +23,8 @@ KINDS = (*WALKS, "polyline")
 PREVIEW = 400
 """Points of a path's picture."""
 SEGMENTS = 128
+GEODESIC_POINTS = 8
+"""Each leg takes seconds; others wait for it, and so does Ctrl-C."""
 COUNTS = 10_000
 """The greatest number among options: steps, rows, turns."""
 _NODES = 64
@@ -60,7 +62,7 @@ def make(wanted: Wanted, stage: Stage) -> PathRecord:
     if wanted.speed not in SPEEDS:
         raise UsageError(f"speed '{wanted.speed[:40]}' is not known{nearest(wanted.speed[:40], SPEEDS)}")
     options = _checked(wanted.options)
-    points = stage.points(wanted.points)
+    points = stage.points(wanted.points, GEODESIC_POINTS if wanted.kind == "geodesic" else POINTS)
     if wanted.kind == "polyline":
         path = path_from_json({"kind": "polyline", "points": points.tolist(), **options})
     else:

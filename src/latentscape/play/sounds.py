@@ -144,10 +144,7 @@ def read_begin(path: Path) -> tuple[np.ndarray, int, bool]:
     Raises:
         DataError: it is not sound, or of too many channels or too high a rate.
     """
-    about = audio.probe(path)
-    if about.channels > MOST_CHANNELS or about.sample_rate > MOST_RATE:
-        raise DataError(f"it has {about.channels} channels at {about.sample_rate} Hz")
-    most = round(limits.UPLOAD_SECONDS * about.sample_rate)
+    about, most = probe_upload(path)
     blocks, held = [], 0
     for block in audio.read_blocks(path, _BLOCK):
         blocks.append(block)
@@ -155,6 +152,20 @@ def read_begin(path: Path) -> tuple[np.ndarray, int, bool]:
         if held > most:
             break
     return np.concatenate(blocks, 1)[:, :most], about.sample_rate, held <= most
+
+
+def probe_upload(path: Path) -> tuple[audio.AudioInfo, int]:
+    """Return what the header of a given sound says, and how many samples a channel are used at most.
+
+    Raises:
+        DataError: it is not sound, or of too many channels or too high a rate.
+    """
+    about = audio.probe(path)
+    if about.channels > MOST_CHANNELS or about.sample_rate > MOST_RATE:
+        raise DataError(
+            f"it has {about.channels} channels at {about.sample_rate} Hz, expected at most {MOST_CHANNELS} and {MOST_RATE}"
+        )
+    return about, min(round(limits.UPLOAD_SECONDS * about.sample_rate), limits.UPLOAD_VALUES // about.channels)
 
 
 def wav_bytes(sound: np.ndarray, rate: int) -> bytes:
