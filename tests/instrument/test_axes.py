@@ -235,13 +235,26 @@ def test_saved_and_loaded(tmp_path):
     assert moved(naming.axes[0]) == moved(again.axes[0])
 
 
+def first(of):
+    return next(iter(of.values()))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda about: about.update(format=2), "format"),
         (lambda about: about.pop("mean"), "damaged"),
         (lambda about: about["axes"][0].pop("low"), "damaged"),
-        (lambda about: about["axes"][0].update(direction=[1.0, 1.0, 0.0]), "damaged"),
+        (lambda about: about["axes"][0].update(direction=[1.0, 1.0, 0.0]), "length 1.414, expected 1"),
+        (lambda about: about["axes"][0].update(deviation=float("nan")), "axes.0.deviation: got nan, expected a finite"),
+        (
+            lambda about: first(about["axes"][0]["moves"]).update(span="far"),
+            r"span: got 'far', expected a valid number",
+        ),
+        (lambda about: first(about["axes"][0]["moves"]).update(correlation=None), "correlation: got None"),
+        (lambda about: first(about["descriptors"]).update(mean=10**400), "mean: got 1000"),
+        (lambda about: about.update(directions="sideways"), "directions: got 'sideways'"),
+        (lambda about: about["scores"].update(principal=[]), r"scores.principal: got \[\]"),
         (lambda about: about["axes"][0].update(direction=[1.0]), "directions are not of 3"),
         (lambda about: about["axes"][0].update(name=about["axes"][1]["name"]), "names repeat"),
         (lambda about: about.update(axes=3), "damaged"),

@@ -1,7 +1,7 @@
 """Derivatives by forward mode, one thread at a time.
 
-torch keeps the level of forward mode for the whole process: where two threads are in it, the first that leaves closes it
-for the other, which then fails, or is given numbers of nothing. The browser instrument makes paths in several.
+torch keeps the level of forward mode for the whole process: where two threads are in it, the first that leaves closes
+it for the other, which then fails, or is given wrong numbers. The browser instrument makes paths in several.
 """
 
 from collections.abc import Callable

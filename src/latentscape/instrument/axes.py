@@ -18,13 +18,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path as File
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import FiniteFloat
 from torch import Tensor
 
-from latentscape.core.errors import StorageError
+from latentscape.core.config import parse
+from latentscape.core.errors import ConfigError, StorageError
 from latentscape.core.storage import load_object, save_json
 
 FORMAT = 1
@@ -44,10 +46,10 @@ class Effect:
         explained: share of the descriptor's variance over the corpus that the axis alone explains, R^2.
     """
 
-    correlation: float
-    span: float
+    correlation: FiniteFloat
+    span: FiniteFloat
     unit: str
-    explained: float
+    explained: FiniteFloat
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,12 @@ class NamedAxis:
     """
 
     name: str
-    direction: tuple[float, ...]
-    low: float
-    high: float
-    deviation: float
+    direction: tuple[FiniteFloat, ...]
+    low: FiniteFloat
+    high: FiniteFloat
+    deviation: FiniteFloat
     moves: Mapping[str, Effect]
-    explained: float
+    explained: FiniteFloat
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,9 @@ class Described:
     """
 
     unit: str
-    mean: float
-    deviation: float
-    explained: float
+    mean: FiniteFloat
+    deviation: FiniteFloat
+    explained: FiniteFloat
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,9 @@ class Naming:
     """
 
     axes: tuple[NamedAxis, ...]
-    mean: tuple[float, ...]
+    mean: tuple[FiniteFloat, ...]
     directions: Directions
-    scores: Mapping[str, float]
+    scores: Mapping[str, FiniteFloat]
     descriptors: Mapping[str, Described]
 
     def coordinates(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
@@ -148,15 +150,15 @@ class Naming:
         if about.pop("format", None) != FORMAT:
             raise StorageError(f"{path} has another format than {FORMAT}; a newer latentscape may have written it")
         try:
-            axes = tuple(_axis(row) for row in about["axes"])
-            descriptors = {name: Described(**row) for name, row in about["descriptors"].items()}
-            mean = tuple(float(value) for value in about["mean"])
-            found = cls(axes, mean, about["directions"], dict(about["scores"]), descriptors)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise StorageError(f"{path} is damaged: its axes can't be read") from error
-        names = [axis.name for axis in axes]
-        if len(set(names)) < len(names) or any(len(axis.direction) != len(mean) for axis in axes):
-            raise StorageError(f"{path} is damaged: names repeat, or directions are not of {len(mean)} values")
+            found: Naming = parse(cls, about, f"{path} is damaged")
+        except ConfigError as error:
+            raise StorageError(f"{error}") from error
+        names, width = [axis.name for axis in found.axes], len(found.mean)
+        if len(set(names)) < len(names) or any(len(axis.direction) != width for axis in found.axes):
+            raise StorageError(f"{path} is damaged: names repeat, or directions are not of {width} values")
+        for axis in found.axes:
+            if not math.isclose(length := math.hypot(*axis.direction), 1.0, abs_tol=1e-3):
+                raise StorageError(f"{path} is damaged: axis '{axis.name:.40}' has length {length:.4g}, expected 1")
         return found
 
 
@@ -171,12 +173,3 @@ def moved(axis: NamedAxis, most: int = 3) -> str:
 
 def _signed(value: float) -> str:
     return f"{value:+,.0f}" if abs(value) >= 100 else f"{value:+.3g}"
-
-
-def _axis(row: Mapping[str, Any]) -> NamedAxis:
-    direction = tuple(float(value) for value in row["direction"])
-    if not math.isclose(math.hypot(*direction), 1.0, abs_tol=1e-3):
-        raise ValueError("a direction that is not of unit length")
-    moves = {name: Effect(**effect) for name, effect in row["moves"].items()}
-    low, high, deviation, explained = (float(row[name]) for name in ("low", "high", "deviation", "explained"))
-    return NamedAxis(str(row["name"]), direction, low, high, deviation, moves, explained)

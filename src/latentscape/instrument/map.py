@@ -19,7 +19,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from latentscape.core.errors import DataError, StorageError
+from latentscape.core.config import Record, parse
+from latentscape.core.errors import ConfigError, DataError, StorageError
 from latentscape.core.storage import load_object, load_tensors, save_json, save_tensors
 from latentscape.instrument.neighbourhood import Neighbourhood
 
@@ -122,35 +123,40 @@ class LatentMap:
         version = about.get("format")
         if version != FORMAT:
             raise StorageError(
-                f"{path} has format {version!r}, expected {FORMAT}; a newer latentscape may have written it"
+                f"{path} has format {version!r:.40}, expected {FORMAT}; a newer latentscape may have written it"
             )
         _require_shapes(tensors, run / "map.safetensors")
-        names, labels, test = about.get("names", []), about.get("labels", {}), about.get("test", [])
-        descriptors = about.get("descriptors", {})
         clips = tensors["clips"]
-        if not (isinstance(labels, dict) and isinstance(descriptors, dict)):
-            raise StorageError(f"{path} is damaged: expected labels and descriptors by name")
-        for column in (names, test, *labels.values(), *descriptors.values()):
-            if not isinstance(column, list):
-                raise StorageError(f"{path} is damaged: got {column!r:.40}, expected a list with a value for each clip")
+        try:
+            told = parse(_Told, {key: about[key] for key in _Told.model_fields if key in about}, f"{path} is damaged")
+        except ConfigError as error:
+            raise StorageError(f"{error}") from error
+        for column in (told.names, told.test, *told.labels.values(), *told.descriptors.values()):
             if len(column) not in (0, len(clips)):
                 raise StorageError(f"{path} lists {len(column)} clips, but map.safetensors {len(clips)}")
-        if any(not (value is None or isinstance(value, int | float)) for one in descriptors.values() for value in one):
-            raise StorageError(f"{path} is damaged: expected numbers, or null, in its descriptors")
         places = tensors.get(_PLACES)
         if places is not None and places.shape != (len(clips), 2):
             raise StorageError(f"{run / 'map.safetensors'} has {list(places.shape)} places for {len(clips)} clips")
         return cls(
             **{name: tensors[name] for name in _TENSORS},
-            names=tuple(map(str, names)),
-            labels={name: tuple(values) for name, values in labels.items()},
-            test=tuple(bool(value) for value in test),
+            names=told.names,
+            labels=told.labels,
+            test=told.test,
             descriptors={
-                name: tuple(math.nan if value is None else float(value) for value in values)
-                for name, values in descriptors.items()
+                name: tuple(math.nan if value is None else value for value in values)
+                for name, values in told.descriptors.items()
             },
             neighbours=None if places is None else Neighbourhood(clips, places),
         )
+
+
+class _Told(Record):
+    """What ``map.json`` says of the clips; see :class:`LatentMap`."""
+
+    names: tuple[str, ...] = ()
+    labels: dict[str, tuple[str, ...]] = {}
+    test: tuple[bool, ...] = ()
+    descriptors: dict[str, tuple[float | None, ...]] = {}
 
 
 _TENSORS = {"mean": "d", "deviation": "d", "low": "d", "high": "d", "axes": "kd", "spread": "k", "clips": "nd"}

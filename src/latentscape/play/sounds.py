@@ -163,7 +163,8 @@ def probe_upload(path: Path) -> tuple[audio.AudioInfo, int]:
     about = audio.probe(path)
     if about.channels > MOST_CHANNELS or about.sample_rate > MOST_RATE:
         raise DataError(
-            f"it has {about.channels} channels at {about.sample_rate} Hz, expected at most {MOST_CHANNELS} and {MOST_RATE}"
+            f"it has {about.channels} channels at {about.sample_rate} Hz, "
+            f"expected at most {MOST_CHANNELS} at {MOST_RATE} Hz"
         )
     return about, min(round(limits.UPLOAD_SECONDS * about.sample_rate), limits.UPLOAD_VALUES // about.channels)
 
