@@ -36,7 +36,7 @@ from latentscape.data.examples import Examples
 from latentscape.data.masks import CentreMaskConfig, QuadrantsMaskConfig, draw_masks
 from latentscape.experiment.joined import open_run
 from latentscape.experiment.run import Request
-from latentscape.experiment.train import run_experiment
+from latentscape.experiment.train import brought_to_end
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load
 from latentscape.measure.pictures import psnr, ssim
@@ -79,10 +79,10 @@ PHOTOS = [
 
 def trained(row: Row, recipe: str, args: argparse.Namespace) -> Path:
     run = args.out / f"{args.part}-{row.name}".replace(", ", "-").replace(" ", "-")
-    if not (run / "run.json").exists() or "outcome" not in load_object(run / "run.json"):
-        sets = (*row.sets, f"train.max_steps={args.steps}", *args.sets)
-        request = Request(args.source, run, recipe, sets, resume=run.exists(), device=args.device)
-        run_experiment(request, say=lambda text: print(text, flush=True))
+    sets = (*row.sets, f"train.max_steps={args.steps}", *args.sets)
+    request = Request(args.source, run, recipe, sets, device=args.device)
+    if not brought_to_end(request, lambda text: print(text, flush=True)):
+        raise SystemExit(f"stopped; the same command goes on with {run}")
     return run
 
 

@@ -5,20 +5,21 @@
 
 For each receptive field R (samples, a power of two) two runs of the same steps, net and windows: DIR/rR, the recipe
 with that reach, and DIR/rR-bare, a ``wavenet`` of the same net without a code. ``evaluate --latent-use`` compares them.
-What is there already is not trained again. DIR/latent-use.json holds every number, DIR/latent-use.png the curve.
+What is there already is not trained again, what was stopped goes on.
+DIR/latent-use.json holds every number, DIR/latent-use.png the curve.
 
 Time: a step of the recipe is 8 windows of 4,096 samples, 0.6 s of one core (54,000 samples a second) at R = 64; twice
 1,500 steps at four fields take about three hours of one core.
 """
 
 import argparse
-import json
 import math
 from pathlib import Path
 
 from latentscape.core.storage import save_bytes_to, save_json
 from latentscape.experiment.config import resolve
-from latentscape.experiment.run import Request, train_run
+from latentscape.experiment.run import Request
+from latentscape.experiment.train import brought_to_end
 from latentscape.experiment.use import use_of_latents
 from latentscape.recipes import Recipe
 
@@ -39,13 +40,10 @@ def bare(recipe: str, sets: list[str]) -> Recipe:
 
 
 def train(run: Path, recipe: str | Recipe, arguments: argparse.Namespace, sets: list[str]) -> None:
-    """Train a run unless it is there."""
-    if (run / "weights.safetensors").exists() and "outcome" in json.loads((run / "run.json").read_text()):
-        return
-    request = Request(
-        arguments.source, run, recipe, tuple(sets), overwrite=run.exists(), rate=arguments.rate, device=arguments.device
-    )
-    print(train_run(request, print).message)
+    """Train a run to its end, from wherever it stands."""
+    request = Request(arguments.source, run, recipe, tuple(sets), rate=arguments.rate, device=arguments.device)
+    if not brought_to_end(request, print):
+        raise SystemExit(f"stopped; the same command goes on with {run}")
 
 
 def draw(rows: list[dict[str, float]]) -> bytes:

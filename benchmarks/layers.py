@@ -5,7 +5,8 @@ what is finished is not trained again. Printed a run, for layers from the top:
 
 * ``nll``: importance-weighted, K samples, on the first test images, with its standard error; ``elbo`` on validation;
 * ``rate``, ``active``, ``change``: nats, latents above 0.05 nat, how far the output moves when the layer is redrawn;
-* ``gap D``, ``gap R``: validation less training, of the distortion and of every layer's rate;
+* ``gap D``, ``gap R``: validation less training, of the distortion and of every layer's rate; these, too, of the
+  weights that were kept, the best validation's, which are those that ``nll`` and ``agree`` are of;
 * ``agree``: share of test images whose class the judge still calls the same when this layer alone is drawn anew.
 
     python benchmarks/layers.py --out runs/layers --source mnist-static --steps 15000 [--only ladder]
@@ -22,7 +23,7 @@ from latentscape.data.sources import open_source
 from latentscape.experiment.joined import open_run
 from latentscape.experiment.layers import redrawn
 from latentscape.experiment.run import Request
-from latentscape.experiment.train import run_experiment
+from latentscape.experiment.train import brought_to_end
 from latentscape.instrument.loading import load
 from latentscape.measure.judges import judge_of
 from latentscape.models.bounds import iw_bound
@@ -49,8 +50,9 @@ def measure(run: Path, items: int, samples: int, judged: int) -> dict:
         held = [(x.to(instrument.device), context) for x, context in examples.held("test", 100, items)]
         nll = -torch.cat([iw_bound(model, x, context, samples=samples) for x, context in held]).double()
         x = torch.cat([x for x, _ in held])[:judged]
-    row = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    last = [one for one in row if one["part"] == "valid"][-1]
+    facts = load_object(run / "run.json")
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    kept = next(one for one in rows if one["part"] == "valid" and one["step"] == facts["best_step"])
     judge = judge_of("mnist")
     own = judge.probabilities(x.cpu()).argmax(1)
     agree = [
@@ -58,18 +60,19 @@ def measure(run: Path, items: int, samples: int, judged: int) -> dict:
         for layer in range(1, layers + 1)
     ]
     each = {
-        name: [last[f"{key}_{layer}"] for layer in range(1, layers + 1)]
+        name: [kept[f"{key}_{layer}"] for layer in range(1, layers + 1)]
         for name, key in (("rate", "rate"), ("active", "active"), ("change", "change"), ("gap R", "gap"))
     }
     return {
         "nll": float(nll.mean()),
         "error": float(nll.std() / len(nll) ** 0.5),
-        "elbo": last["elbo"],
-        "gap D": last["gap_distortion"],
+        "elbo": kept["elbo"],
+        "gap D": kept["gap_distortion"],
         **each,
         "agree": agree,
-        "steps": last["step"],
-        "seconds": load_object(run / "run.json")["seconds"],
+        "steps": facts["steps"],
+        "kept": facts["best_step"],
+        "seconds": facts["seconds"],
     }
 
 
@@ -106,9 +109,9 @@ def main() -> None:
         file = run.with_suffix(".json")
         if not file.exists():
             sets = (*RECOGNITION[recognition], *CURES[cure], f"train.max_steps={args.steps}", *args.sets)
-            if not (run / "run.json").exists() or "outcome" not in load_object(run / "run.json"):
-                request = Request(args.source, run, "hierarchy-images", sets, resume=run.exists())
-                run_experiment(request, say=lambda text: print(text, flush=True))
+            request = Request(args.source, run, "hierarchy-images", sets)
+            if not brought_to_end(request, lambda text: print(text, flush=True)):
+                raise SystemExit(f"stopped; the same command goes on with {run}")
             save_json(file, measure(run, args.items, args.samples, args.judged))
         print(line(f"{recognition}, {cure}", load_object(file)), flush=True)
 

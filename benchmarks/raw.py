@@ -5,7 +5,8 @@
     python benchmarks/raw.py OUT --only step
 
 Each experiment is trained by its recipe (the twin for a CPU) for the same minutes, into ``OUT/runs``; a run that is
-there is not trained again. Cures come with 50 latents and with the 10 of the journal's walks; ``drawn`` is the recipe
+there is not trained again, and one that was stopped goes on.
+Cures come with 50 latents and with the 10 of the journal's walks; ``drawn`` is the recipe
 ``vlae``, whose decoder draws sample after sample (half a second at 8 kHz a window). Nothing is tuned on what is shown.
 What is printed, as one table a source:
 
@@ -47,7 +48,7 @@ from latentscape.core.storage import load_object, save_json
 from latentscape.edit.refine import MANNERS, refine
 from latentscape.experiment.joined import open_run
 from latentscape.experiment.run import Request
-from latentscape.experiment.train import run_experiment
+from latentscape.experiment.train import brought_to_end
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load
 from latentscape.instrument.reference import held_part
@@ -121,12 +122,12 @@ def reached(walk: list[Window | None], corpus: list[Window]) -> dict[str, float]
 
 
 def trained(out: Path, source: str, name: str, minutes: float) -> Path:
-    """Train a member unless that was done."""
+    """Train a member to its end, from wherever it stands."""
     run = out / "runs" / slug(source) / name
-    if not (run / "verdict.json").exists():
-        recipe, sets = MEMBERS[name]
-        sets = (f"train.minutes={minutes}", "train.tensorboard=false", *sets)
-        run_experiment(Request(source, run, recipe, sets, overwrite=run.exists()), quiet)
+    recipe, sets = MEMBERS[name]
+    sets = (f"train.minutes={minutes}", "train.tensorboard=false", *sets)
+    if not brought_to_end(Request(source, run, recipe, sets), quiet):
+        raise SystemExit(f"stopped; the same command goes on with {run}")
     return run
 
 

@@ -46,7 +46,7 @@ from latentscape.data.sources import open_source
 from latentscape.data.split import Split, split_corpus
 from latentscape.experiment.config import resolve
 from latentscape.experiment.run import SPLIT_SEED, Request, Say
-from latentscape.experiment.train import run_experiment
+from latentscape.experiment.train import brought_to_end
 from latentscape.experiment.use import LABELS
 from latentscape.instrument.loading import load, load_waves
 from latentscape.measure.curves import curves_of
@@ -199,16 +199,11 @@ def _one(grid: WaveformGrid, member: Member, out: Path, name: str, ear: "Ear", s
     run, sounds, asked = out / "runs" / name, out / "sounds" / name, _asked(grid, member)
     plan = run.with_suffix(".json")
     same = plan.exists() and load_object(plan) == asked
-    facts = load_object(run / "run.json") if same and (run / "run.json").exists() else {}
-    if not (run / "verdict.json").exists() or facts.get("outcome") not in ("finished", "patience"):
-        save_json(plan, asked)
-        begun = bool(facts) and facts.get("outcome") == "interrupted"
-        sets = () if begun else _sets(grid, member)
-        recipe = None if begun else member.recipe
-        rate = None if begun else grid.rate
-        request = Request(grid.source, run, recipe, sets, resume=begun, overwrite=run.exists() and not begun, rate=rate)
-        if run_experiment(request, say).outcome.reason == "interrupted":
-            return None
+    save_json(plan, asked)
+    anew = run.exists() and not same
+    request = Request(grid.source, run, member.recipe, _sets(grid, member), overwrite=anew, rate=grid.rate)
+    if not brought_to_end(request, say):
+        return None
     sample(run, sounds, Making(overwrite=True), count=grid.count, seconds=grid.seconds, seed=1)
     draws = [_read(path, ear.rate) for path in sorted(sounds.glob("sample*.wav"))]
     numbers = ear.distances(draws) | {"deficit": ear.deficit(draws)}

@@ -5,6 +5,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from latentscape.core.storage import load_object
 from latentscape.data.corpus import ImageCorpus
 from latentscape.experiment.figures import Figures
 from latentscape.experiment.joined import Prepared
@@ -13,6 +14,9 @@ from latentscape.models.model import LatentModel
 from latentscape.models.tagger import Tagger
 from latentscape.train.loop import Outcome
 from latentscape.train.verdict import Verdict
+
+ENDED = frozenset({"finished", "patience", "diverged"})
+"""Outcomes of a training that is not gone on with."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,27 @@ def offers_of(run: Path, prepared: Prepared) -> tuple[str, ...]:
     if isinstance(prepared.corpus, ImageCorpus) or not isinstance(prepared.model, LatentModel):
         return (f"latentscape sample {name} --out samples",)
     return (f"latentscape play {name}", f"latentscape walk {name} --out walk.wav")
+
+
+def brought_to_end(request: Request, say: Say) -> bool:
+    """Train and finish a run from wherever it stands, for programs that go on where they stopped.
+
+    One that was begun, and stopped or killed on the way, goes on by its own record: of the request only the source is
+    read then (and with ``overwrite`` it begins anew). One that came to its end is left as it is.
+
+    Returns:
+        Whether the run is at its end now; it is not where training was interrupted, and nothing is to be measured.
+
+    Raises:
+        LatentscapeError: as :func:`run_experiment`.
+    """
+    run = request.run
+    begun = (run / "run.json").exists() and not request.overwrite
+    if begun and (run / "verdict.json").exists() and load_object(run / "run.json").get("outcome") in ENDED:
+        return True
+    if begun:
+        request = Request(request.source, run, resume=True)
+    return run_experiment(request, say).outcome.reason in ENDED
 
 
 def make_run(source: str, run: Path | str, say: Say = print, **options: Any) -> Summary:
