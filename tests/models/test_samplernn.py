@@ -9,6 +9,7 @@ import torch
 from latentscape.core.errors import ConfigError
 from latentscape.data.consecutive import Consecutive
 from latentscape.data.examples import DataConfig, Examples
+from latentscape.measure.use import condition_use
 from latentscape.measure.waves import wave_likelihood
 from latentscape.models.memory import BEFORE, PLACE, Memory
 from latentscape.models.model import Step
@@ -23,7 +24,7 @@ TINY = SampleRnnConfig(frames=(4, 2), past=2, width=16, head=16)
 def made(n: int = 16, levels: int = 32, **changes) -> Recurrent:
     likelihood = {"kind": "categorical", "levels": levels}
     config = RecurrentConfig.model_validate({"net": TINY, "likelihood": likelihood, **changes})
-    model = Recurrent(config, (1, n), {"speaker": 3})
+    model = Recurrent(config, (1, n), {"speaker": 3, "digit": 4})
     with torch.no_grad():
         model.conditional.net.head[1].weight *= 30
         for tier in model.conditional.net.tiers:
@@ -107,6 +108,47 @@ def test_a_window_that_begins_remembers_nothing():
     again = model.terms(x, memory.recall(context)).distortion[0]
     assert torch.equal(again[[0, 2]], alone.distortion[0, [0, 2]])
     assert not torch.equal(again[1], alone.distortion[0, 1])
+
+
+def test_what_is_withheld_is_withheld_throughout_a_stretch():
+    """Else the state would go on to tell of it, and a model that is told nothing from the begin on would not be met."""
+    model = made(condition=("speaker", "digit"), condition_dropout=0.3).train()
+    memory, stretches = Memory(), []
+    for _ in range(2):
+        heard = []
+        for part, context in cut(torch.randint(32, (500, 1, 64)), 4):
+            told = {"speaker": torch.full((500,), 1), "digit": torch.full((500,), 2)}
+            terms = model.terms(part, memory.recall(context | told))
+            memory.keep(terms.after)
+            heard.append(terms.likelihood.heard.told.detach())
+        assert all(torch.equal(window, heard[0]) for window in heard)
+        stretches.append(heard[0])
+    unknown = [(told == model.conditional.told_of(None, {}, 1)).unflatten(1, (2, -1)).all(2) for told in stretches]
+    for found in unknown:  # all from a share, and each of the rest by itself
+        assert float(found.all(1).float().mean()) == pytest.approx(0.3 + 0.7 * 0.09, abs=0.08)
+        assert float(found[:, 0].float().mean()) == pytest.approx(0.51, abs=0.08)
+    assert not torch.equal(*unknown)  # drawn anew where a stretch begins
+    assert not any("withheld" in name for name in model.eval().terms(part, context | told).after)
+
+
+def test_what_another_label_costs_is_asked_of_whole_sounds():
+    """A speaker who is another in every window is none that the state could be of."""
+    model, told = made(condition=("speaker",)), []
+    own = model.terms
+
+    def spying(x, context):
+        told.append(context["speaker"])
+        return own(x, context)
+
+    model.terms = spying
+    speakers = torch.arange(60) % 3
+    windows = cut(torch.randint(32, (60, 1, 64)), 4)
+    condition_use(model, [(x, context | {"speaker": speakers}) for x, context in windows], ("speaker",))
+    first, other, unknown = torch.stack(told).split(4)
+    assert torch.equal(first, speakers.expand(4, -1))
+    assert torch.equal(other, other[0].expand(4, -1))
+    assert 20 < int((other[0] != speakers).sum()) < 60
+    assert bool((unknown == -1).all())
 
 
 def test_rows_that_do_not_fit_are_not_remembered():

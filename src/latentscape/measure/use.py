@@ -33,7 +33,7 @@ from latentscape.measure.latent import ACTIVE_NATS, dimension_rate
 from latentscape.measure.measure import Number
 from latentscape.models.autoregressive import PRESENT
 from latentscape.models.bounds import evaluating
-from latentscape.models.memory import Memory
+from latentscape.models.memory import PLACE, Memory
 from latentscape.models.model import LatentModel, Model
 
 Batches = Iterable[tuple[Tensor, Context]]
@@ -182,21 +182,24 @@ def condition_use(model: Model, batches: Batches, names: Sequence[str], *, seed:
 
     Args:
         model: any model that reads labels, vectors or series of the context.
-        batches: ``(x, context)``; they are gone through three times a condition and held in memory.
+        batches: ``(x, context)``; they are gone through three times a condition and held in memory. Windows that
+            follow one another are told the same other item's.
         names: of the conditions.
         seed: of the draws, the same for every cost.
     """
     held = list(batches)
     own = costs(model, held, seed=seed)
+    first, sound = _sounds(held)
     numbers: dict[str, Number] = {}
     for name in names:
         if any(name not in context for _, context in held):
             continue
         codes = torch.cat([context[name].cpu() for _, context in held])
-        if len(codes) < 2 or len(codes.unique(dim=0)) < 2:
+        if len(first) < 2 or len(codes.unique(dim=0)) < 2:
             continue
         unknown = math.nan if codes.is_floating_point() else -1
-        moved = {"swap": codes[derangement(len(codes), seed)], "told": torch.full_like(codes, unknown)}
+        swapped = codes[first][derangement(len(first), seed)][sound]
+        moved = {"swap": swapped, "told": torch.full_like(codes, unknown)}
         for kind, other in moved.items():
             parts = other.split([len(x) for x, _ in held])
             told = [(x, {**context, name: part.to(x.device)}) for (x, context), part in zip(held, parts, strict=True)]
@@ -204,6 +207,23 @@ def condition_use(model: Model, batches: Batches, names: Sequence[str], *, seed:
             numbers[f"{kind}_{name}"] = Number(own.bits(worth), "bits a value")
             numbers[f"{kind}_{name}_error"] = Number(own.error(worth), "bits a value")
     return numbers
+
+
+def _sounds(batches: Sequence[tuple[Tensor, Context]]) -> tuple[Int[Tensor, " m"], Int[Tensor, " n"]]:
+    """Return the first item of every sound, and the number of the sound that each item is a window of.
+
+    Windows that a model goes through with the state of the one before are of one sound, and so told one thing
+    throughout; any other item is one by itself.
+    """
+    found: list[Tensor] = []
+    start = 0
+    for x, context in batches:
+        item, place = torch.arange(start, start + len(x)), context.get(PLACE)
+        if place is not None and found and len(found[-1]) == len(x):
+            item = torch.where(place.cpu() > 0, found[-1], item)
+        found.append(item)
+        start += len(x)
+    return torch.cat(found).unique(return_inverse=True)
 
 
 def ignored(numbers: Mapping[str, Number]) -> list[str]:

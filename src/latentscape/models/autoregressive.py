@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.distributions import Distribution, constraints
@@ -36,7 +36,7 @@ from latentscape.dist.likelihoods import CategoricalConfig, Codes, Continuous, G
 from latentscape.dist.logistic import LogisticMixture, LogisticMixtureConfig
 from latentscape.dist.units import Affine
 from latentscape.models.autoencoder import full_precision
-from latentscape.models.labels import Labels, withhold
+from latentscape.models.labels import Labels, draw_hidden, hide, told_of
 from latentscape.models.model import Model, Terms
 from latentscape.nets.wavenet import WaveNet, WaveNetConfig
 from latentscape.nets.wavenet_batch import BatchSampler
@@ -45,6 +45,8 @@ from latentscape.nets.wavenet_sampler import Heard, Manner, Output, Sampler, Sam
 SampleLaw = Annotated[CategoricalConfig | LogisticMixtureConfig | GaussianConfig, Field(discriminator="kind")]
 PRESENT, VECTOR, SERIES = "present", "vector", "series"
 """Names in the context: where x is sound (1) and no padding (0), ``[b, n]``; what is told; what is heard."""
+WITHHELD = "withheld.rows"
+"""Name, in the context of a training step, of which conditions were withheld from which rows, ``[b, k]``."""
 
 
 class SeriesConfig(Record):
@@ -374,6 +376,11 @@ class Autoregressive(Model):
         """Samples before each that its law depends on; ``None`` where there is no end."""
         return self.conditional.net.receptive_field
 
+    @property
+    def strengthens(self) -> bool:
+        """Whether a strength other than 1 means something: it leads away from being told nothing, which was learnt."""
+        return bool(self.config.condition_dropout) or not (self.conditional.told or self.config.series)
+
     def law(self, context: Context, rows: int) -> WaveLaw:
         """Return p(x | context) of ``rows`` items."""
         conditional = self.conditional
@@ -392,13 +399,19 @@ class Autoregressive(Model):
     def _withheld(self, context: Context, rows: int, device: torch.device) -> Context:
         share = self.config.condition_dropout
         unknown = {**dict.fromkeys(self.config.condition, -1), VECTOR: math.nan, SERIES: math.nan}
-        withheld = withhold(context, unknown, rows, share, device)
+        told = told_of(context, unknown)
+        hidden = self._hidden(context, rows, len(told), device)
+        withheld = {**hide(context, told, hidden), **({WITHHELD: hidden} if told else {})}
         parts = self.config.series.parts if self.config.series else ()
         if len(parts) > 1 and SERIES in withheld:
             alone = torch.rand(rows, len(parts), device=device) < share
             channels = torch.repeat_interleave(alone, torch.tensor(parts, device=device), dim=1)
             withheld = {**withheld, SERIES: withheld[SERIES].masked_fill(channels.unsqueeze(2), math.nan)}
         return withheld
+
+    def _hidden(self, context: Context, rows: int, things: int, device: torch.device) -> Bool[Tensor, "b k"]:
+        """Return which conditions are withheld from which rows."""
+        return draw_hidden(rows, things, self.config.condition_dropout, device)
 
     def check(self, x: Tensor, context: Context = {}) -> None:
         """Refuse data or conditions that the model can't describe.

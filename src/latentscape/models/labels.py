@@ -7,7 +7,7 @@ absent, is unknown. In training labels of some rows are withheld, so that a mode
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from latentscape.core.errors import ConfigError, LikelihoodError, nearest
@@ -46,16 +46,43 @@ class Labels(nn.Module):
                 raise LikelihoodError(f"label '{name}' has codes {span}, expected -1 to {size - 1}")
 
 
-def withhold(
-    context: Context, unknown: Mapping[str, float | int], rows: int, share: float, device: torch.device
-) -> Context:
-    """Return a context of ``rows`` items of which a share, drawn row by row, are told nothing.
+def draw_hidden(rows: int, things: int, share: float, device: torch.device) -> Bool[Tensor, "b k"]:
+    """Draw which of several things are hidden from which rows: all of them from a share of the rows.
 
-    Where several things are told, each is also withheld by itself, from as large a share: who is told of one alone is
-    asked later, and a model that never met that combination answers with anything.
+    Of several, each is also hidden by itself, from as large a share: who is told of one alone is asked later, and a
+    model that never met that combination answers with anything.
 
     The draws come from torch's global stream, which the training loop sets for every step and shares out among
     processes.
+    """
+    hidden = (torch.rand(rows, device=device) < share)[:, None].expand(-1, things)
+    return hidden | (torch.rand(rows, things, device=device) < share) if things > 1 else hidden
+
+
+def told_of(context: Context, unknown: Mapping[str, float | int]) -> dict[str, float | int]:
+    """Return what can be hidden: the names that a context holds, each with what stands for not knowing it."""
+    return {name: nothing for name, nothing in unknown.items() if name in context}
+
+
+def hide(context: Context, unknown: Mapping[str, float | int], hidden: Bool[Tensor, "b k"]) -> Context:
+    """Return a context that says nothing of what is hidden from its rows.
+
+    Args:
+        context: what is told.
+        unknown: by name, what stands for not knowing it; the context holds all of them.
+        hidden: which of these, of every row.
+    """
+    own = {}
+    for (name, nothing), rows in zip(unknown.items(), hidden.T, strict=True):
+        value = context[name]
+        own[name] = value.masked_fill(rows.reshape(-1, *[1] * (value.ndim - 1)), nothing)
+    return {**context, **own}
+
+
+def withhold(
+    context: Context, unknown: Mapping[str, float | int], rows: int, share: float, device: torch.device
+) -> Context:
+    """Return a context of ``rows`` items from which things are hidden as :func:`draw_hidden` draws it.
 
     Args:
         context: what is told.
@@ -64,12 +91,5 @@ def withhold(
         share: of the rows.
         device: where the context is.
     """
-    told = [name for name in unknown if name in context]
-    hidden = (torch.rand(rows, device=device) < share).expand(len(told), -1)
-    if len(told) > 1:
-        hidden = hidden | (torch.rand(rows, len(told), device=device) < share).T
-    own = {}
-    for name, rows_of in zip(told, hidden, strict=True):
-        value = context[name]
-        own[name] = value.masked_fill(rows_of.reshape(-1, *[1] * (value.ndim - 1)), unknown[name])
-    return {**context, **own}
+    told = told_of(context, unknown)
+    return hide(context, told, draw_hidden(rows, len(told), share, device))

@@ -4,13 +4,17 @@ As :mod:`.autoregressive` in all but the network (:mod:`latentscape.nets.sampler
 past has no end. A window that follows on another begins with the state that the other left, which comes in the context
 and goes into the terms (:mod:`latentscape.models.memory`): truncated back-propagation with a state that is carried on
 (Williams and Peng 1990).
+
+In training, conditions are withheld from a row for all windows of its stretch: where the window before was told of
+them, the state tells of them still, and what was never told from the begin on would never be met. So what is withheld
+is carried with the state.
 """
 
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pydantic import field_validator
 from torch import Tensor
 
@@ -19,13 +23,14 @@ from latentscape.dist.conditional import Context
 from latentscape.models.autoencoder import full_precision
 from latentscape.models.autoregressive import (
     PRESENT,
+    WITHHELD,
     Autoregressive,
     AutoregressiveConfig,
     SeriesConfig,
     WaveLaw,
     WaveNetConditional,
 )
-from latentscape.models.memory import PLACE, state_of
+from latentscape.models.memory import BEFORE, PLACE, state_of
 from latentscape.nets.samplernn import SampleRnn, SampleRnnConfig, State
 from latentscape.nets.samplernn_sampler import TieredSampler
 from latentscape.nets.wavenet_sampler import Heard, Sampling, Storage
@@ -60,14 +65,16 @@ class TieredLaw(WaveLaw):
         n: int,
         present: Tensor | None,
         before: State | None = None,
+        kept: Mapping[str, Tensor] = {},
     ) -> None:
         super().__init__(net, heard, rows, n, present)
-        self.before = before
+        self.before, self.kept = before, kept
 
     def raw(self, value: Tensor) -> Float[Tensor, "b n o"]:
         """Return the raw parameters of every sample's law, given those before it."""
         past = self.net.disturbed(self.net.read(value)[:, 0])
-        raw, self.after = self.net.net(past, self.heard.told, self.before)
+        raw, after = self.net.net(past, self.heard.told, self.before)
+        self.after = after | self.kept
         return full_precision(raw)
 
 
@@ -124,10 +131,15 @@ class Recurrent(Autoregressive):
         before = state_of(context)
         if before is not None:
             follows = context[PLACE] > 0
-            begin = conditional.net.begin(rows)
             before = {
-                name: torch.where(follows.reshape(-1, *[1] * (value.ndim - 1)), value, begin[name])
-                for name, value in before.items()
+                name: torch.where(follows.reshape(-1, *[1] * (begin.ndim - 1)), before[name], begin)
+                for name, begin in conditional.net.begin(rows).items()
             }
         heard = conditional.heard(None, context, rows)
-        return TieredLaw(conditional, heard, rows, conditional.samples, context.get(PRESENT), before)
+        kept = {WITHHELD: context[WITHHELD]} if WITHHELD in context else {}
+        return TieredLaw(conditional, heard, rows, conditional.samples, context.get(PRESENT), before, kept)
+
+    def _hidden(self, context: Context, rows: int, things: int, device: torch.device) -> Bool[Tensor, "b k"]:
+        """Return which conditions are withheld from which rows: what was, at the begin of a stretch, still is."""
+        drawn, before = super()._hidden(context, rows, things, device), context.get(BEFORE + WITHHELD)
+        return drawn if before is None else torch.where(context[PLACE][:, None] > 0, before.bool(), drawn)
