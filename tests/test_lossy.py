@@ -80,6 +80,10 @@ def test_every_sound_is_one_stream_of_the_length_asked_for(runs, folder, tmp_pat
     assert made.shape == wave.shape
     assert torch.equal(made, instrument.reconstruct(wave))
     assert not torch.equal(made, instrument.drawn(Manner(), seed=1).reconstruct(wave))
+    assert not torch.equal(made, instrument.drawn(Manner(strength=3.0)).reconstruct(wave))
+    instrument.model.config = instrument.model.config.model_copy(update={"latent_dropout": 0.0})
+    with pytest.raises(UsageError, match=r"lossy never met; train it with --set model\.latent_dropout"):
+        instrument.drawn(Manner(strength=3.0))
     assert torch.equal(made, instrument.render(z, 0.3))
     longer = torch.nn.functional.pad(wave, (0, 36))  # silence that is known to be padding counts for nothing
     assert torch.allclose(instrument.encode(longer)[:2], z[:2], atol=1e-5)

@@ -75,6 +75,9 @@ def test_sounds_are_functions_of_seed_and_label(run, tmp_path):
 def test_what_can_not_be_done_is_refused(run):
     folder, _ = run
     waves = load_waves(folder, "cpu")
+    waves.model.config = waves.model.config.model_copy(update={"condition_dropout": 0.0})
+    with pytest.raises(UsageError, match=r"never met; train it with --set model\.condition_dropout"):
+        waves.sample(1, 0.1, manner=Manner(strength=2.0))
     with pytest.raises(UsageError, match="without a latent space"):
         load(folder, "cpu")
     with pytest.raises(UsageError, match="label 'speaker' is not known"):

@@ -157,6 +157,27 @@ def test_what_is_withheld_is_the_decoder_without_a_code():
         assert images.decode(images.without(2)).log_prob(data("bits", 2)).isfinite().all()
 
 
+def test_what_a_strength_leads_away_from_is_met_in_training():
+    """Nothing is told at all, neither labels nor a code, in half of the rows without a code; also the code alone."""
+    model = made("wave", latent_dropout=0.2, condition_dropout=0.1).train()
+    told = []
+    own = model.decoder.forward
+
+    def spying(given, context):
+        told.append((given.isnan().all(1), context["voice"] == -1))
+        return own(given, context)
+
+    model.decoder.forward = spying
+    x = data("wave", 1).expand(4000, -1, -1)
+    with torch.no_grad():
+        model.terms(x, {"voice": torch.ones(4000, dtype=torch.int64)})
+    ((codeless, nameless),) = told
+    for found, share in (
+        (codeless, 0.2), (codeless & nameless, 0.11), (codeless & ~nameless, 0.09), (nameless & ~codeless, 0.08),
+    ):  # fmt: skip
+        assert float(found.float().mean()) == pytest.approx(share, abs=0.02)
+
+
 def test_past_samples_are_hidden_in_training_alone():
     model = made("wave", decoder={**WAVE, "past_dropout": 0.5}, condition=())
     x, z = data("wave", 4), (torch.zeros(4, 3),)

@@ -49,7 +49,16 @@ class Streamed(Instrument):
     seed: int = 0
 
     def drawn(self, manner: Manner, seed: int = 0) -> "Streamed":
-        """Return the same instrument with another manner and seed of drawing."""
+        """Return the same instrument with another manner and seed of drawing.
+
+        Raises:
+            UsageError: a strength where the code was never withheld in training.
+        """
+        if manner.strength != 1 and not self.model.strengthens:
+            raise UsageError(
+                f"a strength of {manner.strength:g} leads away from having no code, which {self.name or 'this run'} "
+                "never met; train it with --set model.latent_dropout=0.1"
+            )
         other = copy.copy(self)
         other.manner, other.seed = manner, seed
         return other

@@ -74,8 +74,14 @@ class Waves:
             series: what every sound hears (:meth:`hear`); ``None``: nothing is known of it.
 
         Raises:
-            UsageError: a label is not known, the time is too short, or the series is.
+            UsageError: a label is not known, the time is too short, or the series is; a strength where conditions were
+                never withheld in training.
         """
+        if manner.strength != 1 and not self.model.strengthens:
+            raise UsageError(
+                f"a strength of {manner.strength:g} leads away from being told nothing, "
+                f"which {self.name or 'this run'} never met; train it with --set model.condition_dropout=0.1"
+            )
         n = round(seconds * self.representation.sample_rate)
         if count < 1 or n < 1:
             raise UsageError(f"got {count} sounds of {seconds:g} s, expected at least one sample of one sound")

@@ -17,7 +17,8 @@ The rate of s is :math:`\sum_t \mathrm{KL}(q(s_t \mid x) \,\|\, p(s_t \mid s_{<t
 unbiased, and exact in each step. As points, g and s lie side by side: ``[b, d + w m]``.
 
 ``latent_dropout`` withholds g and s from the decoder for a share of training rows. Then the same decoder is also the
-one without a code, at the same R (:meth:`Vlae.without`), and the code can be strengthened when sampling.
+one without a code, at the same R (:meth:`Vlae.without`), and the code can be strengthened when sampling. Half of these
+rows are told no labels either.
 
 **Sound** of any length is one stream (:meth:`Vlae.stream`): g glides from window to window, s goes on, and the WaveNet
 never stops.
@@ -28,7 +29,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -52,7 +53,7 @@ from latentscape.models.autoregressive import (
     WaveLawConfig,
     WaveNetConditional,
 )
-from latentscape.models.labels import Labels, withhold
+from latentscape.models.labels import Labels, draw_hidden, hide, told_of
 from latentscape.models.model import LatentModel, Layer, Terms, generate_flat, repeat_context
 from latentscape.models.pixels import PixelConditional, PixelLawConfig
 from latentscape.models.stage import normal
@@ -235,6 +236,11 @@ class Vlae(LatentModel):
         return self.decoder.config.net.reach
 
     @property
+    def strengthens(self) -> bool:
+        """Whether a strength other than 1 means something: it leads away from having no code, which was learnt."""
+        return bool(self.config.latent_dropout)
+
+    @property
     def learns_prior(self) -> bool:
         """Whether p(g) or p(s | g) is learnt."""
         return self.prior.learnt or self.slow_prior is not None
@@ -243,18 +249,32 @@ class Vlae(LatentModel):
 
     def terms(self, x: Tensor, context: Context = {}, *, samples: int = 1, exact: bool = True) -> Terms:
         """Return distortion and rates; in training, labels or the code are withheld from some rows."""
-        config = self.config
-        if self.training and config.condition and config.condition_dropout:
-            context = withhold(context, dict.fromkeys(config.condition, -1), len(x), config.condition_dropout, x.device)
+        context, bare = self._withheld(context, len(x), x.device) if self.training else (context, None)
         layers = self.infer(x, context, samples=samples)
         z = tuple(layer.z.flatten(0, 1) for layer in layers)
-        if self.training and config.latent_dropout:
-            hidden = torch.rand(len(z[0]), device=x.device) < config.latent_dropout
+        if bare is not None:
+            hidden = bare.repeat(samples)
             z = tuple(one.masked_fill(hidden.reshape(-1, *[1] * (one.ndim - 1)), math.nan) for one in z)
         likelihood = self.decode(z, repeat_context(context, samples))
         target = x if samples == 1 else x.expand(samples, *x.shape).flatten(0, 1)
         distortion = -likelihood.log_prob(target).reshape(samples, -1)
         return Terms(distortion, tuple(layer.rate(exact) for layer in layers), layers, likelihood)
+
+    def _withheld(self, context: Context, rows: int, device: torch.device) -> tuple[Context, Bool[Tensor, " b"] | None]:
+        """Return what the rows are told, and from which the code is withheld.
+
+        Half of those that have no code are told no labels either: that is what a strength leads away from, and drawn
+        independently it would be met by a row in a hundred.
+        """
+        config = self.config
+        labels = told_of(context, dict.fromkeys(config.condition, -1))
+        bare = torch.rand(rows, device=device) < config.latent_dropout if config.latent_dropout else None
+        if not labels or not config.condition_dropout:
+            return context, bare
+        hidden = draw_hidden(rows, len(labels), config.condition_dropout, device)
+        if bare is not None:
+            hidden = hidden | (bare & (torch.rand(rows, device=device) < 0.5))[:, None]
+        return hide(context, labels, hidden), bare
 
     def infer(self, x: Tensor, context: Context = {}, *, samples: int = 1, mean: bool = False) -> tuple[Layer, ...]:
         """Return the layer of g, and that of s where there is one."""
