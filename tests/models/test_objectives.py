@@ -102,10 +102,11 @@ def test_free_bits_hold_the_batch_mean_and_stop_its_gradient(per):
     assert rate_gradient is None or not rate_gradient.any()
 
 
-def test_free_bits_count_by_layer_where_the_posterior_does_not_factorise():
+@pytest.mark.parametrize(("per", "times"), [("dimension", 2), ("layer", 1)])
+def test_free_bits_are_of_all_dimensions_together_where_the_posterior_does_not_factorise(per, times):
     m = Ppca(PpcaConfig(latent=2), (6,))
-    loss = Elbo(ElboConfig(free_bits=1e3))(m, m.terms(X), X, {}, 0)
-    assert float(loss.total.detach() - loss.log["distortion"]) == pytest.approx(1e3, rel=1e-5)
+    loss = Elbo(ElboConfig(free_bits=1e3, free_bits_per=per))(m, m.terms(X), X, {}, 0)
+    assert float(loss.total.detach() - loss.log["distortion"]) == pytest.approx(times * 1e3, rel=1e-5)
 
 
 def test_layers_are_logged_and_summed():

@@ -42,7 +42,8 @@ class ElboConfig(Record):
             net can be compared with itself without some of its layers.
         warmup: steps over which beta rises linearly from 0; one number, or one a layer, top first.
         free_bits: nats of rate that are free (Kingma et al. 2016, eq. 15): below this, the batch mean of the rate of a
-            latent dimension, or layer, is not pushed further down. One number, or one a layer, top first.
+            latent dimension, or layer, is not pushed further down. One number, or one a layer, top first. Where
+            the rate does not factorise (a flow as prior, say), so many a dimension are free of the layer's as a whole.
         free_bits_per: what ``free_bits`` counts for.
         samples: draws of z an item.
     """
@@ -174,10 +175,14 @@ class Elbo(Objective):
         return Loss(total, describe(distortion, rates) | {"beta": distortion.new_full((), betas[0])})
 
     def _free(self, rate: Tensor, layer: Layer, free: float) -> Tensor:
-        """Return a layer's rate with its free part lifted off the gradient, ``[]``."""
-        values = layer.rate_per_value() if self.config.free_bits_per == "dimension" else None
+        """Return a layer's rate with its free part lifted off the gradient, ``[]``.
+
+        A rate that does not factorise is that of all dimensions together, and so are the nats that are free.
+        """
+        each = self.config.free_bits_per == "dimension"
+        values = layer.rate_per_value() if each else None
         if values is None:
-            return mean_over_processes(rate).clamp_min(free)
+            return mean_over_processes(rate).clamp_min(free * (layer.q.event_shape.numel() if each else 1))
         mean = mean_over_processes(values.flatten(0, values.ndim - 1 - len(layer.q.event_shape)).mean(0))
         return mean.clamp_min(free).sum()
 
