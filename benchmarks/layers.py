@@ -3,7 +3,7 @@ r"""What each layer of a hierarchy holds, which over-fits, and what helps: recog
 Every combination is a run of its own on the same data and steps, through the shell's own recipe `hierarchy-images`;
 what is finished is not trained again. Printed a run, for layers from the top:
 
-* ``nll``: importance-weighted, K samples, on the first test images, with its standard error; ``elbo`` on validation;
+* ``nll``: importance-weighted, K samples, on test images, with its standard error; ``elbo`` on validation;
 * ``rate``, ``active``, ``change``: nats, latents above 0.05 nat, how far the output moves when the layer is redrawn;
 * ``gap D``, ``gap R``: validation less training, of the distortion and of every layer's rate; these, too, of the
   weights that were kept, the best validation's, which are those that ``nll`` and ``agree`` are of;

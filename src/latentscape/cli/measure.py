@@ -32,7 +32,7 @@ def evaluate(
     samples: Annotated[int, typer.Option(help="importance samples K of the likelihood; 0 leaves it out", min=0)] = 0,
     items: Annotated[
         int | None,
-        typer.Option(help="with --samples: how many items, the first of the part", show_default="10000", min=1),
+        typer.Option(help="with --samples: how many items, spread evenly over the part", show_default="10000", min=1),
     ] = None,
     paths: Annotated[
         bool, typer.Option("--paths", help="measure what is heard along standard paths instead: range, smoothness ...")

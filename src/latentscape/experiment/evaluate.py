@@ -70,7 +70,7 @@ def evaluate(
         source: other sounds or images; ``None`` takes the run's own.
         part: train, valid or test, of the run's own corpus.
         samples: importance samples K of the likelihood; 0 leaves it out.
-        items: that this likelihood is the mean of, at most; the first of the part.
+        items: that this likelihood is the mean of, at most; spread evenly over the part.
         device: where to compute.
     """
     if part not in PARTS:
