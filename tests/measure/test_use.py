@@ -8,7 +8,7 @@ import torch
 from torch.distributions import Independent, Normal
 
 from latentscape.core.errors import DataError
-from latentscape.measure.portraits import learn, portrait
+from latentscape.measure.portraits import learn, portrait, studied
 from latentscape.measure.use import costs, derangement, latent_use
 from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
 from latentscape.models.model import LatentModel, Layer
@@ -127,3 +127,25 @@ def test_portraits_tell_apart():
         assert judge.accuracy(items[16:], names[16:]) == 1.0
     with pytest.raises(DataError, match="1 classes"):
         learn(items, ["one"] * 24)
+
+
+def test_a_judge_that_has_studied_goes_by_the_voice_and_not_by_the_noise_of_the_room():
+    """Two voices, one of which was always recorded in a louder room; then the other is heard there."""
+    time, generator = torch.arange(4000) / 8000, torch.Generator().manual_seed(0)
+
+    def recording(name, room):
+        pitch = (180 if name == "low" else 220) * (1 + 0.1 * float(torch.rand((), generator=generator)))
+        voice = sum(torch.sin(2 * math.pi * k * pitch * time) / k for k in range(1, 6))
+        return (0.1 * voice + 10 ** (room / 20) * torch.randn(4000, generator=generator))[None]
+
+    names = ["low", "high"] * 20
+    train = [recording(name, -75 if name == "low" else -45) for name in names]
+    moved = [recording("low", -45) for _ in range(20)]
+    quick = learn(np.stack([portrait(wave, 8000) for wave in train]), names)
+    items, told = studied(train, names, 8000)
+    assert items.shape == (120, 320)
+    assert np.array_equal(items, studied(train, names, 8000)[0])
+    other = learn(items, told)
+    faces = np.stack([portrait(wave, 8000) for wave in moved])
+    assert quick.accuracy(faces, ["low"] * 20) < 0.3
+    assert other.accuracy(faces, ["low"] * 20) > 0.8

@@ -16,4 +16,5 @@ _ALONE = RLock()  # one may be taken of another
 def jvp(function: Callable[[Tensor], Tensor], at: Tensor, along: Tensor) -> tuple[Tensor, Tensor]:
     """Return a function's value at a point, and its derivative along a direction of the same shape."""
     with _ALONE:
-        return torch.func.jvp(function, (at,), (along,))
+        value, slope = torch.func.jvp(function, (at,), (along,))[:2]
+        return value, slope
