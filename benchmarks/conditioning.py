@@ -75,7 +75,8 @@ def main() -> None:
             texts = {one: examples.corpus.clips.columns[one].text(clip.row) for one in sorted(wanted)}
             known = {one: text for one, text in texts.items() if text is not None}
             told.setdefault(name, []).append((known, min(clip.frames, most)))
-    judge = learn(*studied(real["train"], names["train"], rate))
+    lesson, whose = studied(real["train"], rate)
+    judge = learn(lesson, [names["train"][at] for at in whose])
     known = [at for at, name in enumerate(names["test"]) if name in judge.classes]
     faces = np.stack([portrait(real["test"][at], rate) for at in known])
     rows = {"real": judge.accuracy(faces, [names["test"][at] for at in known])}

@@ -5,8 +5,9 @@
 
 For each receptive field R (samples, a power of two) two runs of the same steps, net and windows: DIR/rR, the recipe
 with that reach, and DIR/rR-bare, a ``wavenet`` of the same net without a code. ``evaluate --latent-use`` compares them.
-What is there already is not trained again, what was stopped goes on.
-DIR/latent-use.json holds every number, DIR/latent-use.png the curve.
+All are asked for the same samples, with all of the past that the farthest reaches (``data.lead_in``). What is there
+already is not trained again, what was stopped goes on. DIR/latent-use.json holds every number, DIR/latent-use.png the
+curve.
 
 Time: a step of the recipe is 8 windows of 4,096 samples, 0.6 s of one core (54,000 samples a second) at R = 64; twice
 1,500 steps at four fields take about three hours of one core.
@@ -78,9 +79,14 @@ def main() -> None:
     parser.add_argument("--set", dest="sets", action="append", default=[])
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
+    fields = [int(text) for text in arguments.fields.split(",")]
+    usual = resolve(arguments.recipe, arguments.sets)
+    asked = usual.window.length - usual.data.lead_in  # samples of a window
+    past = [f"window.length={asked + max(fields)}", f"window.hop={asked}", f"data.lead_in={max(fields)}"]
     rows = []
-    for field in (int(text) for text in arguments.fields.split(",")):
-        own = [f"train.max_steps={arguments.steps}", *arguments.sets, f"model.decoder.net.dilations={dilations(field)}"]
+    for field in fields:
+        net = f"model.decoder.net.dilations={dilations(field)}"
+        own = [f"train.max_steps={arguments.steps}", *arguments.sets, *past, net]
         lossy, twin = arguments.out / f"r{field}", arguments.out / f"r{field}-bare"
         train(lossy, arguments.recipe, arguments, own)
         train(twin, bare(arguments.recipe, own), arguments, [])

@@ -28,7 +28,7 @@ from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load, load_waves
 from latentscape.measure.latent import examine
 from latentscape.measure.measure import Number
-from latentscape.measure.portraits import learn, portrait
+from latentscape.measure.portraits import Quick, learn, portrait, studied
 from latentscape.measure.sounds import MelDistance
 from latentscape.measure.use import Costs, bits, condition_use, costs, derangement, ignored, latent_use
 from latentscape.models.autoregressive import SERIES, VECTOR, AutoregressiveConfig
@@ -171,7 +171,8 @@ def _heard(instrument: Instrument, examples: SoundExamples) -> dict[str, Number]
     known = [label for label in names["train"] if label in names["test"]]
     if not known:
         return numbers
-    faces = {part: np.stack([portrait(wave, rate) for wave in some]) for part, some in waves.items()}
+    lesson, whose = studied(waves["train"], rate)
+    faces = np.stack([portrait(wave, rate) for wave in waves["test"]])
     again = np.stack([portrait(wave, rate) for wave in made])
     mixed = None
     if len(instrument.model.latent_shapes) > 1:
@@ -180,9 +181,10 @@ def _heard(instrument: Instrument, examples: SoundExamples) -> dict[str, Number]
         there = [names["test"][label][at] in set(names["train"][label]) for at in range(len(again))]
         if not any(there):  # speakers that training has not heard can't be named
             continue
-        numbers |= _judged(label, faces, means, {part: names[part][label] for part in HEARD}, again, np.array(there))
+        told = {part: names[part][label] for part in HEARD}
+        judge = learn(lesson, [told["train"][at] for at in whose])
+        numbers |= _judged(label, judge, faces, again, means, told, np.array(there))
         if mixed is not None:
-            judge = learn(faces["train"], names["train"][label])
             truth = names["test"][label]
             given = judge.name(mixed)
             differ = [at for at in range(len(truth)) if truth[at] != truth[swap[at]]]
@@ -227,26 +229,28 @@ def _seen(instrument: Instrument, examples: ImageExamples) -> dict[str, Number]:
     for label in names["train"]:
         if label in names["test"]:
             told = {part: names[part][label] for part in PICTURES}
-            numbers |= _judged(label, faces, means, told, again, np.ones(len(again), bool))
+            judge = learn(faces["train"], told["train"])
+            numbers |= _judged(label, judge, faces["test"], again, means, told, np.ones(len(again), bool))
     return numbers
 
 
 def _judged(
     label: str,
-    faces: Mapping[str, np.ndarray],
+    judge: Quick,
+    real: np.ndarray,
+    made: np.ndarray,
     codes: Mapping[str, np.ndarray],
     names: Mapping[str, list[str]],
-    made: np.ndarray,
     known: np.ndarray,
 ) -> dict[str, Number]:
-    """Return accuracies of a probe of the code, and of a judge on real and on made items."""
+    """Return accuracies of a probe of the code, and of a judge on real and on made test items."""
     truth = [name for name, there in zip(names["test"], known, strict=True) if there]
-    judge, probe = learn(faces["train"], names["train"]), learn(codes["train"], names["train"], hidden=0)
+    probe = learn(codes["train"], names["train"], hidden=0)
     common = max(set(names["train"]), key=names["train"].count)
     found = {
         f"{label}_chance": np.mean([name == common for name in truth]),
         f"{label}_probe_of_code": probe.accuracy(codes["test"][known], truth),
-        f"{label}_judge_of_real": judge.accuracy(faces["test"][known], truth),
+        f"{label}_judge_of_real": judge.accuracy(real[known], truth),
         f"{label}_judge_of_made": judge.accuracy(made[known], truth),
     }
     return {name: Number(float(value), "") for name, value in found.items()}

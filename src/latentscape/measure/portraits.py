@@ -59,13 +59,14 @@ def portrait(wave: Float[Tensor, "c n"], rate: int) -> Float[np.ndarray, " k"]:
 
 
 def studied(
-    waves: Sequence[Float[Tensor, "c n"]], names: Sequence[str], rate: int, *, seed: int = 0
-) -> tuple[Float[np.ndarray, "m k"], list[str]]:
-    """Return portraits and names for a judge to learn from: recordings as they are, and each twice with white noise.
+    waves: Sequence[Float[Tensor, "c n"]], rate: int, *, seed: int = 0
+) -> tuple[Float[np.ndarray, "m k"], list[int]]:
+    """Return portraits for a judge to learn from, of recordings as they are and each twice with white noise.
+
+    With them comes whose portrait each is, as a place in ``waves``.
 
     Args:
         waves: recordings.
-        names: of their classes.
         rate: Hz.
         seed: of the noise, whose level below each recording's peak is drawn evenly from ``NOISE_DB``.
     """
@@ -77,7 +78,7 @@ def studied(
             level = -(low + (high - low) * float(torch.rand((), generator=generator)))
             noise = torch.randn(wave.shape, generator=generator) * wave.abs().max() * 10 ** (level / 20)
             items.append(portrait(wave + noise, rate))
-    return np.stack(items), [*names] * (1 + NOISY)
+    return np.stack(items), [*range(len(waves))] * (1 + NOISY)
 
 
 @dataclass(frozen=True)
