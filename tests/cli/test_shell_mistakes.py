@@ -104,7 +104,7 @@ def test_every_default_is_told_in_the_help(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     told = {
         "play": ["8137, or the next one free"],
-        "walk": ["10, or that of the sound", "(2)", "(1)"],
+        "walk": ["10, or that of the sound", "(2)", "(1, of a spiral 3)"],
         "morph": ["that of the longer sound"],
         "train": ["what fits", "the corpus's commonest"],
         "evaluate": ["the run's own test part", "(16)"],
@@ -288,6 +288,24 @@ def test_a_fact_of_another_kind_is_a_damaged_file(run, tmp_path, capsys, verb, f
     (copy / "run.json").write_text(json.dumps(facts | {fact: ["soon"]}))
     assert shell(verb, copy) == 1
     assert f"run.json is damaged: got {fact} ['soon']" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("run.json", '"seconds": {}'),
+        ("verdict.json", '"lines": [], "figures": {{"numbers": {{"elbo": {{"value": {}, "unit": ""}}}}}}'),
+    ],
+)
+def test_a_number_without_end_is_a_damaged_file(run, tmp_path, capsys, file, text):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    facts = json.loads((copy / file).read_text())
+    new = json.loads("{" + text.format("9" * 400) + "}")
+    (copy / file).write_text(json.dumps(facts | new))
+    assert shell("info", copy) == 1
+    assert f"{file} is damaged" in (said := capsys.readouterr().err)
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(

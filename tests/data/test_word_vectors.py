@@ -57,6 +57,15 @@ def test_a_run_keeps_its_words_and_asks_for_the_file_only_for_others(glove, tmp_
     (run / "words.json").write_text('{"label": "tags", "file": "x", "words": ["dog"], "absent": []}')
     with pytest.raises(StorageError, match="damaged"):
         WordVectors.load(run)
+    (run / "words.json").write_text('{"label": "tags", "file": "x", "words": 3, "absent": []}')
+    with pytest.raises(StorageError, match="words: got 3, expected"):
+        WordVectors.load(run)
+
+
+def test_the_mark_that_some_editors_put_before_a_text_is_no_letter(tmp_path):
+    path = tmp_path / "glove.txt"
+    path.write_text("dog 1 2\nrain 3 4\n", encoding="utf-8-sig")
+    assert read_vectors(path, {"dog", "rain"}).keys() == {"dog", "rain"}
 
 
 @pytest.mark.parametrize(

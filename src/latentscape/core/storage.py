@@ -19,7 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_bytes
 from safetensors.torch import save as save_bytes
 
-from latentscape.core.errors import StorageError
+from latentscape.core.config import parse
+from latentscape.core.errors import ConfigError, StorageError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 """What stands in a file's name for a byte that is no text; UTF-8 has none of it, JSON writes it as an escape."""
@@ -140,6 +141,18 @@ def load_object(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
     if lacking:
         raise StorageError(f"{path} is damaged: '{lacking[0]}' is missing")
     return value
+
+
+def as_record(kind: Any, values: Mapping[str, Any], path: Path) -> Any:
+    """Return what a file says as a record of some kind, value by value (:func:`latentscape.core.config.parse`).
+
+    Raises:
+        StorageError: a value is missing, unknown or of another kind; one line names the file and the key.
+    """
+    try:
+        return parse(kind, values, f"{path} is damaged")
+    except ConfigError as error:
+        raise StorageError(f"{error}") from error
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:

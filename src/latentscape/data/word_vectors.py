@@ -24,7 +24,7 @@ from torch import Tensor
 
 from latentscape.core.config import Record
 from latentscape.core.errors import ConfigError, DataError, StorageError, UsageError, nearest
-from latentscape.core.storage import load_object, load_tensors, save_json, save_tensors
+from latentscape.core.storage import as_record, load_object, load_tensors, save_json, save_tensors
 from latentscape.data.corpus import Column
 
 LABELS = ("text", "tags", "tag", "label")
@@ -134,12 +134,22 @@ class WordVectors:
         Raises:
             StorageError: they are missing or damaged.
         """
-        about = load_object(run / f"{FILE}.json", ("label", "file", "words", "absent"))
+        path = run / f"{FILE}.json"
+        told = as_record(_Told, load_object(path), path)
         matrix = load_tensors(run / f"{FILE}.safetensors").get("vectors")
-        words = tuple(map(str, about["words"]))
-        if matrix is None or matrix.ndim != 2 or len(matrix) != len(words):
-            raise StorageError(f"{run / FILE}.safetensors is damaged: expected a vector for each of {len(words)} words")
-        return cls(words, matrix.float(), tuple(map(str, about["absent"])), str(about["label"]), str(about["file"]))
+        if matrix is None or matrix.ndim != 2 or len(matrix) != len(told.words):
+            lengths = f"expected a vector for each of {len(told.words)} words"
+            raise StorageError(f"{run / FILE}.safetensors is damaged: {lengths}")
+        return cls(told.words, matrix.float(), told.absent, told.label, told.file)
+
+
+class _Told(Record):
+    """What the file beside the vectors says; see :class:`WordVectors`."""
+
+    label: str
+    file: str
+    words: tuple[str, ...]
+    absent: tuple[str, ...]
 
 
 def read_vectors(path: Path, words: Iterable[str], width: int | None = None) -> dict[str, np.ndarray]:
@@ -151,7 +161,7 @@ def read_vectors(path: Path, words: Iterable[str], width: int | None = None) -> 
     wanted, found = set(words), {}
     size = width
     try:
-        with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
+        with open(path, encoding="utf-8-sig", errors="replace", newline="\n") as file:
             for number, line in enumerate(file, 1):
                 word, _, rest = line.rstrip("\r\n").partition(" ")
                 if number == 1 and word.isdecimal() and rest.strip().isdecimal():

@@ -1,5 +1,6 @@
 """The card of a run: what it is, how it went, what it is worth."""
 
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,13 @@ def _is_verdict(values: dict[str, Any]) -> bool:
     if not isinstance(lines, list) or not isinstance(numbers, dict):
         return False
     rows = [*numbers.values()]
-    told = all(isinstance(row, dict) and isinstance(row.get("value"), (int, float)) and "unit" in row for row in rows)
+    told = all(isinstance(row, dict) and _is_number(row.get("value")) and "unit" in row for row in rows)
     return told and all(isinstance(line, str) for line in lines)
+
+
+def _is_number(value: object) -> bool:
+    """Return whether it is one that can be written as a float; JSON knows integers of any length."""
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) <= sys.float_info.max)
 
 
 def card(run: Path) -> Card:
@@ -96,7 +102,7 @@ def card(run: Path) -> Card:
     facts = facts_of(run, ("recipe", "source", "seed", "started"))
     if "outcome" in facts:
         load_object(run / "run.json", ("steps", "seconds", "device", "threads", "precision"))
-        if not isinstance(facts["seconds"], int | float):
+        if not _is_number(facts["seconds"]):
             raise StorageError(
                 f"{run / 'run.json'} is damaged: got seconds {facts['seconds']!r:.40}, expected a number"
             )

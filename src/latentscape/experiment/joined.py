@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from latentscape.core.config import parse
 from latentscape.core.errors import ConfigError, StorageError
 from latentscape.core.random import seeded
-from latentscape.core.storage import load_object
+from latentscape.core.storage import as_record, load_object
 from latentscape.data.consecutive import Consecutive
 from latentscape.data.corpus import ImageCorpus, SoundCorpus
 from latentscape.data.examples import Examples
@@ -159,7 +158,4 @@ def read_config(run: Path) -> RunConfig:
         StorageError: it is missing or damaged.
     """
     path = run / "config.json"
-    try:
-        return parse(RunConfig, load_object(path), f"{path}")
-    except ConfigError as error:
-        raise StorageError(f"{error}") from error
+    return as_record(RunConfig, load_object(path), path)

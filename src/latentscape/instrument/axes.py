@@ -25,9 +25,8 @@ from jaxtyping import Float
 from pydantic import FiniteFloat
 from torch import Tensor
 
-from latentscape.core.config import parse
-from latentscape.core.errors import ConfigError, StorageError
-from latentscape.core.storage import load_object, save_json
+from latentscape.core.errors import StorageError
+from latentscape.core.storage import as_record, load_object, save_json
 
 FORMAT = 1
 FILE = "axes.json"
@@ -149,10 +148,7 @@ class Naming:
         about = load_object(path)
         if about.pop("format", None) != FORMAT:
             raise StorageError(f"{path} has another format than {FORMAT}; a newer latentscape may have written it")
-        try:
-            found: Naming = parse(cls, about, f"{path} is damaged")
-        except ConfigError as error:
-            raise StorageError(f"{error}") from error
+        found: Naming = as_record(cls, about, path)
         names, width = [axis.name for axis in found.axes], len(found.mean)
         if len(set(names)) < len(names) or any(len(axis.direction) != width for axis in found.axes):
             raise StorageError(f"{path} is damaged: names repeat, or directions are not of {width} values")

@@ -14,9 +14,8 @@ from typing import Any
 import torch
 
 from latentscape.core.building import built
-from latentscape.core.config import parse
 from latentscape.core.errors import ConfigError, LatentscapeError, StorageError, UsageError
-from latentscape.core.storage import load_object, load_tensors
+from latentscape.core.storage import as_record, load_object, load_tensors
 from latentscape.data.word_vectors import FILE as WORDS
 from latentscape.data.word_vectors import WordVectors
 from latentscape.instrument.axes import FILE as AXES
@@ -155,11 +154,11 @@ def _open(run: File, device: str) -> _Opened:
     about = facts_of(run)
     path = run / "config.json"
     config = load_object(path)
+    space = as_record(SpaceConfig, {key: config[key] for key in SpaceConfig.model_fields if key in config}, path)
     try:
-        space = parse(SpaceConfig, {key: config[key] for key in SpaceConfig.model_fields if key in config}, str(path))
         representation = None if space.representation is None else build_representation(space.representation)
     except ConfigError as error:
-        raise StorageError(f"{error}") from error
+        raise StorageError(f"{path} is damaged: {error}") from error
     vocabulary = _vocabulary(run / "labels.json")
     if representation is not None:
         event_shape = space.window.event_shape(representation.frame_size)

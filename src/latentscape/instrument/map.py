@@ -19,9 +19,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from latentscape.core.config import Record, parse
-from latentscape.core.errors import ConfigError, DataError, StorageError
-from latentscape.core.storage import load_object, load_tensors, save_json, save_tensors
+from latentscape.core.config import Record
+from latentscape.core.errors import DataError, StorageError
+from latentscape.core.storage import as_record, load_object, load_tensors, save_json, save_tensors
 from latentscape.instrument.neighbourhood import Neighbourhood
 
 FORMAT = 1
@@ -127,10 +127,7 @@ class LatentMap:
             )
         _require_shapes(tensors, run / "map.safetensors")
         clips = tensors["clips"]
-        try:
-            told = parse(_Told, {key: about[key] for key in _Told.model_fields if key in about}, f"{path} is damaged")
-        except ConfigError as error:
-            raise StorageError(f"{error}") from error
+        told = as_record(_Told, {key: about[key] for key in _Told.model_fields if key in about}, path)
         for column in (told.names, told.test, *told.labels.values(), *told.descriptors.values()):
             if len(column) not in (0, len(clips)):
                 raise StorageError(f"{path} lists {len(column)} clips, but map.safetensors {len(clips)}")
