@@ -6,11 +6,13 @@ import torch
 from torch.distributions import Independent, MultivariateNormal, Normal
 
 from latentscape.core.errors import DataError, LikelihoodError
+from latentscape.dist.conditional import point
 from latentscape.dist.delta import Delta
 from latentscape.dist.diagonal import DiagonalNormal
 from latentscape.dist.likelihoods import CategoricalConfig
 from latentscape.measure.latent import dimension_rate, evaluate_model, examine, negative_log_likelihood
 from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
+from latentscape.models.hierarchy import Hierarchy, HierarchyConfig, masked
 from latentscape.models.model import LatentModel, Layer
 
 
@@ -94,6 +96,20 @@ def test_squared_error_and_standard_error_are_numpys():
     seen = examine(model, data)
     assert seen.squared_error == pytest.approx(float(error), rel=1e-5)
     assert seen.elbo_error == pytest.approx(1.5 / 3000**0.5, rel=0.15)
+
+
+def test_the_squared_error_of_a_model_that_fills_in_is_of_what_is_hidden():
+    model = Hierarchy(HierarchyConfig(latents=(2,), levels={"kind": "mlp", "widths": [8]}, conditional=True), (1, 4, 4))
+    x = torch.randn(6, 1, 4, 4)
+    mask = torch.zeros_like(x)
+    mask[:, :, :, :3] = 1
+    context = masked(x, mask)
+    seen = examine(model, [(x, context)])
+    with torch.no_grad():
+        made = point(model.eval().decode(model.encode(x, context), context))
+    apart = (made - x).square()
+    assert float(apart[mask.bool()].max()) == 0
+    assert seen.squared_error == pytest.approx(float(apart[..., 3].mean()), rel=1e-5)
 
 
 def test_it_is_a_function_of_the_seed_and_leaves_the_world_as_it_was():

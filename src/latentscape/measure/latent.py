@@ -42,7 +42,8 @@ class Examination:
         elbo_error: standard error of the ELBO over items, nats.
         dimension_rate: nats a dimension ``[d]``, layers one after the other; ``None`` where there is no finite rate.
         mean_variance: variance over items of the posterior mean ``[d]``.
-        squared_error: of x against its reconstruction from the posterior mean, a value, in squared units of x.
+        squared_error: of x against its reconstruction from the posterior mean, a value, in squared units of x; where a
+            mask says what was seen, of the hidden values alone.
     """
 
     items: int
@@ -89,7 +90,7 @@ def examine(model: LatentModel, batches: Batches, *, seed: int = 0) -> Examinati
             if model.sequential:  # there is no mean to compare with x
                 error = x.new_full((len(x),), math.nan, dtype=torch.float64)
             else:
-                error = (point(model.decode(code, context)) - x).float().flatten(1).square().mean(1)
+                error = _error(point(model.decode(code, context)), x, context.get("mask"))
             means = torch.cat([z.flatten(1) for z in code], 1)
             rates = torch.cat([dimension_rate(layer) for layer in terms.layers], 1)
             row = (terms.distortion[0], torch.stack([rate[0] for rate in terms.rate]).sum(0), error, means, rates)
@@ -108,6 +109,14 @@ def examine(model: LatentModel, batches: Batches, *, seed: int = 0) -> Examinati
         mean_variance=means.var(0, correction=0).float(),
         squared_error=float(error.mean()),
     )
+
+
+def _error(made: Tensor, x: Tensor, seen: Tensor | None) -> Float[Tensor, " b"]:
+    apart = (made - x).float().flatten(1).square()
+    if seen is None:
+        return apart.mean(1)
+    hidden = 1.0 - seen.float().flatten(1)  # what was seen is returned as it is, at no error
+    return (apart * hidden).sum(1) / hidden.sum(1).clamp_min(1.0)
 
 
 def dimension_rate(layer: Layer) -> Float[Tensor, "b d"]:
