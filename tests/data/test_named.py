@@ -51,11 +51,11 @@ def test_a_path_wins_over_a_name_when_it_is_written_as_one(monkeypatch, tmp_path
 
 
 def test_a_data_set_that_hides_a_folder_says_so(monkeypatch, tmp_path):
-    put(tmp_path / "tones" / "x.wav", noise("x"))
-    assert examine("tones").notes == ()
+    put(tmp_path / "digits" / "x.wav", noise("x"))
+    assert examine("digits").notes == ()
     monkeypatch.chdir(tmp_path)
-    assert examine("tones").notes == ("tones is the data set of that name; what lies here is ./tones",)
-    assert examine("./tones").notes == ()
+    assert examine("digits").notes == ("digits is the data set of that name; what lies here is ./digits",)
+    assert examine("./digits").notes == ()
 
 
 def test_a_folder_with_a_table_is_found_by_name():
