@@ -143,6 +143,20 @@ def test_padding_enters_neither_code_nor_loss():
         assert not torch.allclose(ear((x[:, 0] - 7.5) / 7.5)[0], both[0])
 
 
+def test_a_lead_in_enters_the_code_and_not_the_loss():
+    """Training must read what an instrument reads when it encodes a whole window."""
+    model = made("slow").eval()
+    x = data("slow", 2)
+    present = torch.ones(2, 24)
+    present[:, :8] = 0
+    with torch.no_grad():
+        for asked, whole in zip(model.encode(x, {"present": present}), model.encode(x), strict=True):
+            assert torch.equal(asked, whole)
+        z = model.encode(x)
+        less = model.decode(z, {"present": present}).log_prob(x) - model.decode(z).log_prob(x)
+    assert bool((less > 0).all())
+
+
 def test_what_is_withheld_is_the_decoder_without_a_code():
     model = made("slow", latent_dropout=0.5, condition=()).train()
     x = data("slow", 1).expand(300, -1, -1)

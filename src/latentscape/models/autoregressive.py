@@ -44,7 +44,8 @@ from latentscape.nets.wavenet_sampler import Heard, Manner, Output, Sampler, Sam
 
 SampleLaw = Annotated[CategoricalConfig | LogisticMixtureConfig | GaussianConfig, Field(discriminator="kind")]
 PRESENT, VECTOR, SERIES = "present", "vector", "series"
-"""Names in the context: where x is sound (1) and no padding (0), ``[b, n]``; what is told; what is heard."""
+"""Names in the context: where x counts (1), and where it is padding or lead-in (0), ``[b, n]``; what is told; what is
+heard."""
 WITHHELD = "withheld.rows"
 """Name, in the context of a training step, of which conditions were withheld from which rows, ``[b, k]``."""
 

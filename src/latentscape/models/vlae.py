@@ -127,6 +127,11 @@ class VlaeConfig(Record):
         return self
 
 
+def _sound(present: Float[Tensor, "b n"] | None) -> Float[Tensor, "b n"] | None:
+    """Return 1 up to the last sample that counts: a lead-in is not asked for, but it is sound and is read."""
+    return None if present is None else present.flip(1).cummax(1).values.flip(1)
+
+
 class SlowPrior(nn.Module):
     """p(s | g): a recurrent net begun by g, told each step what the one before was."""
 
@@ -282,7 +287,7 @@ class Vlae(LatentModel):
         told = self.labels(context, rows) if self.labels.names else None
         values = self._standard(x)
         if isinstance(self.encoder, Ear):
-            raw, slow = self.encoder(values[:, 0], told, context.get(PRESENT))
+            raw, slow = self.encoder(values[:, 0], told, _sound(context.get(PRESENT)))
         else:
             raw, slow = self.encoder(values, told), None
         laws = [normal(one) for one in (raw, slow) if one is not None]
