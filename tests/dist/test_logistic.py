@@ -89,8 +89,22 @@ def test_log_masses_are_exact_far_in_the_tail(mean, log_scale, level):
 @pytest.mark.parametrize("d", [1e-30, 1e-6, 9e-4, 1.1e-3, 0.1, 3.0, 40.0])
 def test_log_of_one_less_an_exponential(d):
     exact = math.log(-math.expm1(-d))
-    found = _log_one_less_exp(torch.tensor(math.log(d), dtype=torch.float64))
+    found = _log_one_less_exp(torch.tensor(d, dtype=torch.float64))
     assert float(found) == pytest.approx(exact, rel=1e-7, abs=1e-15)
+
+
+@pytest.mark.parametrize("levels", [2, 5, 256])
+def test_slopes_are_those_of_differences(levels):
+    """In float64, of a mass between two levels and at both open ends; parameters spread over several draws, too."""
+    config = LogisticMixtureConfig(components=3, levels=levels)
+    raw = [torch.randn(3, 3, 4, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    x = torch.tensor([0.0, 1.0, (levels // 2) / (levels - 1), 1 / (levels - 1)], dtype=torch.float64)
+
+    def masses(*raw):
+        logits, means, log_scales = raw
+        return DiscretisedLogistics(logits, means, log_scales - 2, config, 1).log_prob(x.expand(2, 3, 4))
+
+    assert torch.autograd.gradcheck(masses, raw)
 
 
 @pytest.mark.parametrize("keys", [{"levels": 5}, {"levels": 40, "low": -2.0, "high": 6.0}])
