@@ -313,6 +313,17 @@ def test_a_worker_stops_when_its_starter_dies(tmp_path):
     assert place.record(cell) is None
 
 
+def test_a_worker_ends_in_peace_beside_an_open_standard_input(tmp_path):
+    """What waits for the end of standard input must not hold the interpreter up when it shuts down."""
+    place, cell = Place(tmp_path), replace(load_grid(TINY).cells[0], source="absent")
+    save_json(place.request(cell), cell.to_json())
+    command = [sys.executable, "-m", "latentscape.benchmark.cell", str(place.request(cell)), str(place.folder(cell))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        said = process.stderr.read()
+        assert process.wait() == 1, said
+    assert "Fatal" not in said
+
+
 def test_a_cell_says_why_it_failed(tmp_path, monkeypatch, capsys):
     place, cell = Place(tmp_path), load_grid(TINY, source="absent").cells[0]
     save_json(place.request(cell), cell.to_json())

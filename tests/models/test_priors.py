@@ -10,7 +10,7 @@ from latentscape.dist.flow import FlowPriorConfig
 from latentscape.dist.likelihoods import GaussianConfig
 from latentscape.dist.mixture import MixturePriorConfig, VampPriorConfig
 from latentscape.dist.priors import LaplacePriorConfig, NormalPriorConfig, UniformPriorConfig
-from latentscape.dist.sphere import SpherePriorConfig
+from latentscape.dist.sphere import SpherePriorConfig, log_area
 from latentscape.laws.conditional import check_storage
 from latentscape.measure.latent import evaluate_model
 from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
@@ -24,6 +24,7 @@ from latentscape.models.objectives import (
     WaeMmd,
     WaeMmdConfig,
 )
+from latentscape.models.posteriors import build_form
 from latentscape.nets.mlp import MlpConfig
 
 NET = {"latent": 3, "encoder": MlpConfig(widths=(16,)), "decoder": MlpConfig(widths=(16,))}
@@ -184,6 +185,22 @@ def test_a_spherical_autoencoder_learns():
     start = model(SpherePriorConfig(), "spherical", latent=2, likelihood=GaussianConfig(scale="fixed", value=0.1))
     x = clusters(200, 20_000)
     assert float(elbo(made, x).mean()) > float(elbo(start, x).mean()) + 10
+
+
+def test_a_spherical_posterior_that_the_rate_has_flattened_still_points_somewhere():
+    """However far its number has been driven down, the decoder's loss reaches the direction, at hardly any rate."""
+    form = build_form("spherical", 8, model(SpherePriorConfig(), "spherical").prior)
+    raw = torch.randn(2000, 9)
+    raw[:, 8] = -60
+    raw.requires_grad_()
+    q = form(raw)
+    assert bool((q.concentration == 1).all())
+    z = q.rsample()
+    (-(z * torch.ones(8)).sum()).backward()
+    pull = raw.grad[:, :8].mean(0)
+    assert float(pull.mean() / (raw.grad[:, :8].std(0) / 2000**0.5).mean()) < -5
+    rate = log_area(8, 8**0.5) - q.entropy()
+    assert bool((rate < 0.1).all())
 
 
 @pytest.mark.parametrize(

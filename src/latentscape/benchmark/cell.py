@@ -8,6 +8,7 @@ own; it stops, with a checkpoint, when its standard input ends, which it does wh
 """
 
 import _thread
+import os
 import shutil
 import signal
 import sys
@@ -165,8 +166,11 @@ def reason(error: Exception) -> str:
 
 
 def _watch(stop: threading.Event) -> None:
-    """Ask the main thread to stop when standard input ends, as Ctrl-C does; again, should it not listen."""
-    while sys.stdin.buffer.read(1):
+    """Ask the main thread to stop when standard input ends, as Ctrl-C does; again, should it not listen.
+
+    Read past Python's buffer: its lock is held while it waits, and an interpreter that shuts down then aborts.
+    """
+    while os.read(0, 1):
         pass
     stop.set()
     while True:

@@ -11,7 +11,8 @@ Letters: d latent width, raw numbers a and b.
   :math:`o + (1 - w) r \tanh a`, :math:`w = \sigma(b)`, which never leaves the prior's; its rate is
   :math:`-\sum \log w`.
 * ``spherical``: for the hypersphere, the Power Spherical law around :math:`a / \|a\|` with concentration
-  :math:`\kappa = d\, e^b`, b one number (see :mod:`latentscape.dist.sphere`).
+  :math:`\kappa = 1 + d\, e^b`, b one number (see :mod:`latentscape.dist.sphere`). Without the 1, which costs about
+  1 / (2 d) nats, all that a code does would vanish, and its gradients with it, once the rate has driven b down.
 """
 
 from abc import ABC, abstractmethod
@@ -33,6 +34,8 @@ from latentscape.dist.sphere import PowerSpherical, SpherePrior, Spherical, on_s
 Posterior = Literal["gaussian", "deterministic", "uniform", "spherical"]
 _WIDE = 2.0
 """Where a log scale begins to be held back; it never reaches 1 more."""
+_BLUNTEST = 1.0
+"""Least concentration of the spherical form (as in De Cao and Aziz 2020)."""
 _SHARPEST = 12.0
 """Bound of the spherical b: beyond it, single precision could not tell a draw from the mode."""
 
@@ -104,7 +107,7 @@ class Cap(Form):
 
     def forward(self, raw: Tensor) -> PowerSpherical:
         """Return the Power Spherical law."""
-        concentration = self.dim * raw[:, self.dim].clamp_max(_SHARPEST).exp()
+        concentration = _BLUNTEST + self.dim * raw[:, self.dim].clamp_max(_SHARPEST).exp()
         return PowerSpherical(normalize(raw[:, : self.dim], dim=1), concentration)
 
 
