@@ -179,6 +179,31 @@ def test_a_level_on_the_other_side_of_the_reference_is_expected_otherwise(tmp_pa
     assert table.rows[0][table.columns.index("verdict")] == "as expected"
 
 
+@pytest.mark.parametrize(
+    ("changes", "judged"),
+    [
+        ({"objective": {"beta": 2}}, ("mse", "nll_iw", "mmd")),
+        ({"model": {"likelihood": {"kind": "laplace"}}}, ("mse", "mmd")),
+        ({"data": {"binarise": "none"}}, ("mmd",)),
+        ({"representation": {"kind": "log_mel"}}, ("mmd",)),
+    ],
+)
+def test_what_can_not_be_compared_is_neither_better_nor_worse(tmp_path, changes, judged):
+    """A density of grey pixels beside a mass of bits: lower means nothing."""
+    axes = {"warm-up": AXES["warm-up"] | {"values": {"1000 steps": changes}}}
+    shifts = {("warm-up", "1000 steps", "VAE"): {"mse": -0.009, "nll_iw": -600.0, "mmd": 5.0, "frechet": 1.0}}
+    results = write(tmp_path, axes=axes, shifts=shifts)
+    table = axis_table(results, "warm-up", effects(results))
+    words = dict(zip(table.columns[7:], table.rows[0][7:], strict=True))
+    for name in ("mse", "nll_iw", "mmd"):
+        word = words[head(CATALOGUE[name], 0)]
+        assert word.endswith(("better", "worse")) == (name in judged), (name, word)
+    apart = [CATALOGUE[name].title for name in ("mse", "nll_iw") if name not in judged]
+    assert table.caption == (
+        f"Values of {' and '.join(apart)} can't be compared between data or likelihoods." * bool(apart)
+    )
+
+
 def test_an_effect_needs_both_sides(tmp_path):
     names = [f"mnist.VAE.s{seed}" for seed in range(3)]
     found = effects(write(tmp_path, failed=names))

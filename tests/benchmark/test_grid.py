@@ -154,6 +154,11 @@ def test_mistakes_name_their_path(change, message):
         ({"also": {"10 step": {}}}, r"axes.warm-up.also: '10 step' is no level; did you mean '10 steps'"),
         ({"also": {"10 steps": {"VEA": {}}}}, r"axes.warm-up.also.10 steps: 'VEA' is no family"),
         ({"values": {"x": {"model": {"latent": 0}}}}, "axes.warm-up.x of VAE: model.latent: got 0"),
+        (
+            {"values": {"x": {"model": {"likelihood": {"kind": "laplace"}}}}},
+            "a measure that means the same at every level: 'x' changes .* its distortion can't be compared",
+        ),
+        ({"values": {"x": {"data": {"binarise": "none"}}}}, "a measure that means the same at every level"),
     ],
 )
 def test_mistakes_of_an_axis_name_their_path(change, message):

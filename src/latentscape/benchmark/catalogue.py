@@ -10,6 +10,7 @@ from typing import Literal
 Better = Literal["lower", "higher", "none"]
 Group = Literal["reconstruction", "match", "samples", "sound", "paths", "cost"]
 Suite = Literal["images", "notes"]
+Within = Literal["", "data", "law"]
 
 BOTH: tuple[Suite, ...] = ("images", "notes")
 IMAGES: tuple[Suite, ...] = ("images",)
@@ -28,6 +29,7 @@ class Entry:
         doc: one line, what it says.
         suites: where it is measured.
         ceiling: the value of real held-out data is stored beside it, in ``ceilings.json``.
+        within: what two values must share to be compared: what x is (``data``), or that and the likelihood (``law``).
     """
 
     title: str
@@ -37,6 +39,7 @@ class Entry:
     doc: str
     suites: tuple[Suite, ...] = BOTH
     ceiling: bool = False
+    within: Within = ""
 
 
 CATALOGUE: dict[str, Entry] = {
@@ -49,6 +52,7 @@ CATALOGUE: dict[str, Entry] = {
         "mean squared error a value, reconstruction from the posterior mean against the x that the model was given "
         "(binary pixels where the data are binarised), in squared units of x",
         IMAGES,
+        within="data",
     ),
     "mse_grey": Entry(
         "MSE to grey",
@@ -64,6 +68,7 @@ CATALOGUE: dict[str, Entry] = {
         "lower",
         "reconstruction",
         "-log p(x | z) an item, z the posterior mean; comparable between models of one likelihood and one data only",
+        within="law",
     ),
     "distortion": Entry(
         "NLL of x given z",
@@ -71,6 +76,7 @@ CATALOGUE: dict[str, Entry] = {
         "lower",
         "reconstruction",
         "-log p(x | z) an item, z drawn from q(z | x); comparable between models of one likelihood and one data only",
+        within="law",
     ),
     "elbo": Entry(
         "ELBO",
@@ -78,6 +84,7 @@ CATALOGUE: dict[str, Entry] = {
         "higher",
         "reconstruction",
         "evidence lower bound an item, unweighted (beta 1, no free bits)",
+        within="law",
     ),
     "nll_iw": Entry(
         "IW-NLL",
@@ -86,6 +93,7 @@ CATALOGUE: dict[str, Entry] = {
         "reconstruction",
         "minus the importance-weighted bound on log p(x) an item, with as many samples K on as many items as the grid "
         "says (measuring.importance_samples, measuring.likelihood_items)",
+        within="law",
     ),
     # ---------------------------------------------------------------------------------------------------------- match
     "kl": Entry("KL", "nats", "none", "match", "rate KL(q(z | x) || p(z)) an item, averaged over items"),

@@ -8,14 +8,14 @@ family's own level.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from latentscape.benchmark.catalogue import CATALOGUE, Suite
 from latentscape.core.config import Record, merge, parse
@@ -25,6 +25,10 @@ from latentscape.experiment.config import RunConfig
 Expect = Literal["lower", "higher", "same"]
 FAMILY = ""
 """The axis of a cell that is a family as it is."""
+_DATA = (("representation",), ("window",), ("source",), ("data", "binarise"), ("data", "mask"))
+"""Settings that say what x is."""
+_MADE_OF = {"": (), "data": _DATA, "law": (*_DATA, ("model", "likelihood"))}
+"""What must be left alone for two values of a number to be compared, by :attr:`Entry.within`."""
 
 
 class MeasuringConfig(Record):
@@ -91,9 +95,24 @@ class AxisConfig(Record):
             raise ValueError(f"a number of the catalogue{nearest(measure, CATALOGUE)}")
         return measure
 
+    @model_validator(mode="after")
+    def _comparable(self) -> "AxisConfig":
+        for level in self.values:
+            if not self.compares(level, self.measure):
+                raise ValueError(
+                    f"a measure that means the same at every level: '{level}' changes the data or the likelihood, so "
+                    f"that its {self.measure} can't be compared"
+                )
+        return self
+
     def expected(self, level: str) -> Expect:
         """Return how a level is expected to differ from the reference."""
         return self.otherwise.get(level, self.expect)
+
+    def compares(self, level: str, measure: str) -> bool:
+        """Return whether a level leaves alone what a number of the catalogue can only be compared within."""
+        changes = (self.values[level], *self.also.get(level, {}).values())
+        return not any(_says(change, path) for change in changes for path in _MADE_OF[CATALOGUE[measure].within])
 
 
 class GridConfig(Record):
@@ -122,6 +141,15 @@ class GridConfig(Record):
     families: dict[str, dict[str, Any]] = Field(min_length=1)
     reference: str
     axes: dict[str, AxisConfig] = {}
+
+
+def _says(settings: Any, path: Sequence[str]) -> bool:
+    """Return whether nested settings hold a path."""
+    for key in path:
+        if not isinstance(settings, Mapping) or key not in settings:
+            return False
+        settings = settings[key]
+    return True
 
 
 @dataclass(frozen=True)

@@ -162,14 +162,17 @@ def axis_table(results: Results, axis: str, found: Sequence[Effect]) -> Table:
         *(head(CATALOGUE[name], 0) for name in extra),
     )
     numeric = (2, 3, 6, *range(7, 7 + len(extra)))
-    return Table(f"{config.title}: values", columns, tuple(rows), "", numeric)
+    apart = [title(name) for name in extra if not all(config.compares(level, name) for level in config.values)]
+    caption = f"Values of {' and '.join(apart)} can't be compared between data or likelihoods." if apart else ""
+    return Table(f"{config.title}: values", columns, tuple(rows), caption, numeric)
 
 
 def _beside(results: Results, axis: str, effect: Effect, name: str) -> str:
     delta = effect_on(results, axis, effect.value, effect.family, name)
     if delta is None:
         return NONE
-    word = "" if not delta.sign else " better" if improves(delta, name) else " worse"
+    judged = delta.sign and results.grid.axes[axis].compares(effect.value, name)
+    word = "" if not judged else " better" if improves(delta, name) else " worse"
     return number(delta.first, delta.half) + word
 
 
