@@ -193,7 +193,8 @@ class WaveNet(nn.Module):
             if len(fixed) == 1:  # the same for all items: a bias
                 z = F.linear(taps, gate.weight, fixed[0, layer])
             else:
-                z = F.linear(taps, gate.weight) + fixed[:, layer].unsqueeze(1)
+                z = F.linear(taps, gate.weight)
+                z = z + fixed[:, layer].unsqueeze(1).to(z.dtype)  # or all that follows would be as wide as the sum
             if series is not None:
                 assert self.upsampler is not None
                 z = z + series[:, :, layer].repeat_interleave(self.upsampler.hold, dim=1)[:, :n]
