@@ -9,9 +9,9 @@ from torch.distributions import Independent, Normal
 
 from latentscape.core.errors import DataError
 from latentscape.measure.portraits import learn, portrait, studied
-from latentscape.measure.use import costs, derangement, latent_use
+from latentscape.measure.use import condition_use, costs, derangement, latent_use
 from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
-from latentscape.models.model import LatentModel, Layer
+from latentscape.models.model import LatentModel, Layer, Model, Terms
 
 
 class Line(LatentModel):
@@ -103,6 +103,40 @@ def test_an_infinite_rate_leaves_its_numbers_out_and_one_item_is_refused():
     model = Line(1.0)
     with pytest.raises(DataError, match="saw 3 other items"):
         latent_use(model, [(torch.randn(4, 2), {})], without=costs(model, [(torch.randn(3, 2), {})]))
+
+
+def test_a_label_is_worth_to_an_auto_encoder_what_its_decoder_loses_without():
+    """Its rate is infinite whatever it is told, and has no part in a difference."""
+    config = AutoencoderConfig.model_validate(
+        {"latent": 2, "posterior": "deterministic", "condition": ["tone"], "encoder": {"kind": "mlp", "widths": [4]}}
+    )
+    model, x, tone = Autoencoder(config, (3,), {"tone": 3}), torch.randn(30, 3), torch.arange(30) % 3
+    found = condition_use(model, [(x, {"tone": tone})], ["tone"])
+    told, untold = (costs(model, [(x, {"tone": label})]) for label in (tone, torch.full_like(tone, -1)))
+    worth = untold.distortion - told.distortion
+    assert found["told_tone"].value == pytest.approx(told.bits(worth), rel=1e-6)
+    assert found["told_tone_error"].value == pytest.approx(told.error(worth), rel=1e-6)
+    assert math.isfinite(found["swap_tone"].value)
+    assert math.isfinite(found["swap_tone_error"].value)
+
+
+class Deaf(Model):
+    """What a sound costs is another draw for every telling, the same in all its windows."""
+
+    event_shape = (1,)
+
+    def terms(self, x, context={}, *, samples=1, exact=True):
+        chance = torch.randn(1000, generator=torch.Generator().manual_seed(int(context["tone"][0] * 7 + 3)))
+        return Terms(chance[None, : len(x)] + x[None, :, 0], (), (), Normal(x, 1.0))
+
+
+def test_windows_of_one_sound_are_one_observation():
+    """Sixteen windows of each of 40 sounds, all of one cost, say no more than one window of each would."""
+    x, tone = torch.randn(40, 1), torch.arange(40) % 4
+    windows = [(x, {"tone": tone, "place": torch.full((40,), at)}) for at in range(16)]
+    found, once = (condition_use(Deaf(), held, ["tone"]) for held in (windows, windows[:1]))
+    for name in ("swap_tone", "told_tone", "swap_tone_error", "told_tone_error"):
+        assert found[name].value == pytest.approx(once[name].value, rel=1e-5), name
 
 
 def test_portraits_tell_apart():

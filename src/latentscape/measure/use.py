@@ -65,13 +65,16 @@ class Costs:
         """Return the sum over items, bits a value."""
         return float(nats.sum() / self.values.sum()) / NATS
 
-    def error(self, nats: Float[Tensor, " n"]) -> float:
-        """Return the standard error over items of :meth:`bits`."""
+    def error(self, nats: Float[Tensor, " n"], sound: Int[Tensor, " n"] | None = None) -> float:
+        """Return the standard error of :meth:`bits` over items, or over the sounds that they are windows of."""
+        values = self.values
+        if sound is not None:
+            none = nats.new_zeros(int(sound.max()) + 1)
+            nats, values = (none.index_add(0, sound, of) for of in (nats, values))
         if len(nats) < 2:
             return 0.0
-        return float((nats - self.values * (nats.sum() / self.values.sum())).std() * len(nats) ** 0.5) / (
-            float(self.values.sum()) * NATS
-        )
+        apart = nats - values * (nats.sum() / values.sum())
+        return float(apart.std() * len(nats) ** 0.5) / (float(values.sum()) * NATS)
 
 
 def counted(x: Tensor, context: Context) -> Float[Tensor, " b"]:
@@ -180,6 +183,9 @@ def latent_use(
 def condition_use(model: Model, batches: Batches, names: Sequence[str], *, seed: int = 0) -> dict[str, Number]:
     """Return what each condition is worth: bits a value more for another item's (``swap_``) or for none (``told_``).
 
+    A deterministic encoder's rate is infinite whatever it is told: there it is the distortion that costs more. Errors
+    are over sounds, since the windows of one are told the same.
+
     Args:
         model: any model that reads labels, vectors or series of the context.
         batches: ``(x, context)``; they are gone through three times a condition and held in memory. Windows that
@@ -189,6 +195,7 @@ def condition_use(model: Model, batches: Batches, names: Sequence[str], *, seed:
     """
     held = list(batches)
     own = costs(model, held, seed=seed)
+    finite = bool(own.rate.isfinite().all())
     first, sound = _sounds(held)
     numbers: dict[str, Number] = {}
     for name in names:
@@ -203,9 +210,10 @@ def condition_use(model: Model, batches: Batches, names: Sequence[str], *, seed:
         for kind, other in moved.items():
             parts = other.split([len(x) for x, _ in held])
             told = [(x, {**context, name: part.to(x.device)}) for (x, context), part in zip(held, parts, strict=True)]
-            worth = costs(model, told, seed=seed).total - own.total
+            again = costs(model, told, seed=seed)
+            worth = again.total - own.total if finite else again.distortion - own.distortion
             numbers[f"{kind}_{name}"] = Number(own.bits(worth), "bits a value")
-            numbers[f"{kind}_{name}_error"] = Number(own.error(worth), "bits a value")
+            numbers[f"{kind}_{name}_error"] = Number(own.error(worth, sound), "bits a value")
     return numbers
 
 
