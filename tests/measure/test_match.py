@@ -228,6 +228,16 @@ def test_what_needs_overlap_is_left_out_where_there_is_none():
     assert found["total_correlation_gaussian"].value == pytest.approx(0, abs=0.2)
 
 
+def test_replicates_of_normal_laws_lie_about_their_values():
+    """Resampled items are fewer different ones, whose covariance is nearer to singular."""
+    rows = torch.cat([torch.randn(100, 16), torch.full((100, 16), -1.5)], 1)
+    found = usage(Told(16), [(rows, {})])
+    for name in ("total_correlation_gaussian", "mutual_information_gaussian"):
+        low, high = found[name].interval()
+        assert low < found[name].value < high, name
+        assert found[name].error > 0.05
+
+
 def test_a_rate_without_parts_is_a_rate():
     class Odd(DiagonalNormal):
         @property

@@ -126,8 +126,23 @@ def test_classifier_score_is_scipys():
     assert found.value == pytest.approx(expected, rel=1e-6)
     low, high = found.interval()
     assert low < expected < high
-    again = rows[resamples(200)[7]]
-    assert found.replicates[7] == pytest.approx(np.exp(np.mean([entropy(row, again.mean(0)) for row in again])), 1e-5)
+    draws = (rows[indices] for indices in resamples(200)[[7, 9]])
+    first, second = (np.exp(np.mean([entropy(row, again.mean(0)) for row in again])) for again in draws)
+    assert found.replicates[7] - found.replicates[9] == pytest.approx(first - second, abs=1e-5)
+
+
+def test_the_interval_of_a_classifier_score_holds_the_score_of_the_law():
+    """Fewer different items have a mean that is further from their law's, and so a score below it."""
+    weights = torch.arange(1, 11).double() ** 0.3
+    weights /= weights.sum()
+    rows = 0.9 * torch.eye(10).double() + 0.01
+    exact = float((torch.xlogy(rows, rows / (weights @ rows)).sum(1) @ weights).exp())
+    held = 0
+    for trial in range(50):
+        found = classifier_score(rows[torch.multinomial(weights, 200, True, generator=stream(trial))])
+        assert np.mean(found.replicates) == pytest.approx(found.value)
+        held += found.interval()[0] <= exact <= found.interval()[1]
+    assert held >= 38  # of replicates that are left where they fall, 11
 
 
 def test_classifier_score_reaches_its_bounds():

@@ -128,7 +128,7 @@ def recentred(value: float, unit: str, replicates: Sequence[float]) -> Estimate:
     """Return an estimate whose replicates are moved to have their mean at the value.
 
     For a statistic with a bias that grows as items get fewer, such as a distance that is never negative: resampled
-    items are fewer different ones, so the replicates lie above the value by about its own bias.
+    items are fewer different ones, so the replicates lie off the value by about its own bias.
     """
     shift = value - sum(replicates) / max(1, len(replicates))
     return Estimate(value, unit, tuple(replicate + shift for replicate in replicates))

@@ -42,7 +42,7 @@ from latentscape.dist.conditional import Context
 from latentscape.dist.delta import Delta
 from latentscape.dist.diagonal import Diagonal
 from latentscape.dist.kernels import Kernel
-from latentscape.measure.estimate import REPLICATES, Estimate, counts, mean_of
+from latentscape.measure.estimate import REPLICATES, Estimate, counts, mean_of, recentred
 from latentscape.measure.latent import ACTIVE_NATS, Batches, dimension_rate
 from latentscape.measure.twosample import LIMIT, mmd2_estimate, mmd2_permuted, moments, pair, radial_gram, thin
 from latentscape.models.bounds import evaluating
@@ -181,7 +181,10 @@ def _dimensions(rates: Float[Tensor, "n d"], seed: int) -> dict[str, Estimate]:
 
 
 def _gaussian(codes: Float[Tensor, "n d"], density: Tensor | None, seed: int) -> dict[str, Estimate]:
-    """Return the numbers of the normal law with the covariance of the codes, where it has a density."""
+    """Return the numbers of the normal law with the covariance of the codes, where it has a density.
+
+    The covariance of resampled items is nearer to singular, so both are biased and their replicates moved.
+    """
     n, d = codes.shape
     if n < 2 * d + 2:
         return {}  # a replicate then may have a singular covariance, and the number would be of noise
@@ -197,7 +200,7 @@ def _gaussian(codes: Float[Tensor, "n d"], density: Tensor | None, seed: int) ->
         normal = torch.stack(volumes) + 0.5 * d * math.log(2 * math.pi * math.e)
         found["mutual_information_gaussian"] = normal + torch.stack(entropies)
     return {
-        name: Estimate(float(values[0]), "nats", tuple(values[1:].tolist()))
+        name: recentred(float(values[0]), "nats", values[1:].tolist())
         for name, values in found.items()
         if torch.isfinite(values).all()
     }

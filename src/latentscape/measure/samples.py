@@ -15,8 +15,9 @@ Letters: a ``[n, f]`` features of samples, b of real items, :math:`\mu` mean and
 * nearest-neighbour ratio: mean Euclidean distance of a sample to the nearest training item, over that of a held-out
   item. About 1 for samples like held-out items, far below 1 for memorised ones.
 
-The Frechet distance of resampled items is larger than that of the items, by about the bias at their count. So its
-replicates are moved to have their mean at the value: their spread is the doubt about the distance *at this count*.
+The Frechet distance of resampled items is larger than that of the items, by about the bias at their count, and the
+classifier score smaller. So their replicates are moved to have their mean at the value: their spread is the doubt about
+the number *at this count*.
 """
 
 import torch
@@ -156,7 +157,7 @@ def classifier_score(probabilities: Float[Tensor, "n c"], *, replicates: int = R
     weights = torch.cat([torch.ones(1, n).double(), counts(n, replicates, seed)]).to(rows) / n
     mean = weights @ rows
     scores = (weights @ negentropy - torch.xlogy(mean, mean).sum(1)).exp().tolist()
-    return Estimate(scores[0], "", tuple(scores[1:]))
+    return recentred(scores[0], "", scores[1:])
 
 
 def nearest_training(
