@@ -149,6 +149,16 @@ def test_slerp_keeps_the_angle_and_the_norm(dim, seed, share):
         torch.testing.assert_close(z, torch.lerp(a, b, share))
 
 
+@pytest.mark.parametrize("short", [1e-1, 1e-3, 1e-4, 1e-5, 2e-6])
+def test_a_great_circle_of_almost_opposite_vectors_keeps_its_radius_in_float32(short):
+    """``short`` of half a turn, what is left of the end at right angles to the beginning is mostly rounding."""
+    a, across = torch.linalg.qr(torch.randn(16, 2, dtype=torch.float64))[0].T
+    b = (math.sin(short) * across - math.cos(short) * a).float()
+    z = slerp(a.float().expand(101, -1), b.expand(101, -1), torch.linspace(0, 1, 101))
+    assert torch.allclose(z.norm(dim=1), torch.ones(101), atol=1e-6)
+    assert torch.allclose(z[-1], b, atol=1e-6)
+
+
 def test_opposite_vectors_turn_and_never_cross_the_origin():
     z = Sphere(a=(1.0, 0.5), b=(-1.0, -0.5)).evaluate(torch.linspace(0, 1, 21))
     torch.testing.assert_close(z.norm(dim=1), torch.full((21,), math.hypot(1, 0.5)))

@@ -96,6 +96,7 @@ def slerp(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], t: Float[Tensor, " n
     w = torch.where(norm_b == 0, u, w)
     cosine = (u * w).sum(1, keepdim=True)
     across = w - cosine * u
+    across = across - (across * u).sum(1, keepdim=True) * u  # once more: of almost opposite vectors rounding is left
     sine = across.norm(dim=1, keepdim=True)
     opposite = (sine < 8 * torch.finfo(a.dtype).eps) & (cosine < 0)
     least = torch.nn.functional.one_hot(u.abs().argmin(1), a.shape[1]).to(a)
