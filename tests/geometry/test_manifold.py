@@ -110,6 +110,13 @@ def test_uncertainty_rises_away_from_the_codes():
     torch.testing.assert_close(uncertain(net, codes)(z)[:, :-1], net(z))
 
 
+def test_repeated_codes_have_a_deviation():
+    """Forty codes, two of them different: a centre on each would leave the radial functions no width."""
+    codes = torch.tensor([[0.0, 0.0], [1.0, 1.0]]).repeat(20, 1)
+    near, far = uncertain(lambda z: z, codes)(torch.tensor([[0.0, 0.0], [9.0, 9.0]]))[:, -1]
+    assert 0 < near < far / 5
+
+
 def test_an_ensemble_has_the_mean_metric():
     nets = [mlp(3).double(), torch.nn.Linear(3, 5).double()]
     z = torch.randn(4, 3, dtype=torch.float64)

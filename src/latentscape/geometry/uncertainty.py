@@ -52,7 +52,7 @@ def uncertain(
         near: deviation of a coordinate at a typical code; default: a tenth of ``far``.
         far: deviation far from all codes; default: of the coordinates of the embedded codes themselves, root mean
             square, which is what one knows who knows nothing.
-        centres: K at most; at most a quarter of the codes are taken.
+        centres: K at most; at most a quarter as many as there are different codes are taken.
         kappa: width of the radial functions, in rho.
         seed: of the first centres.
 
@@ -69,7 +69,7 @@ def uncertain(
         raise UsageError(
             f"an uncertain embedding got deviations near {near:g} and far {far:g}, expected 0 < near < far"
         )
-    middles, shares, spread = _centres(codes, max(1, min(centres, len(codes) // 4)), seed)
+    middles, shares, spread = _centres(codes, max(1, min(centres, len(codes.unique(dim=0)) // 4)), seed)
     scale = 2 * (kappa * spread) ** 2
 
     def density(z: Tensor) -> Tensor:
