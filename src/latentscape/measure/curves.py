@@ -27,7 +27,7 @@ STEP = HOP / RATE
 """Seconds from frame to frame."""
 BANDS = 64
 FLOOR = -80.0
-"""dBFS, least level of a band; a full-scale sine within one has 0."""
+"""dBFS, least level of a band; a full-scale sine within one has 0 to 1.8: three bins where the band is as wide."""
 QUIET = (-50.0, -80.0)
 """dB below the loudest frame of a sound, and dBFS: quieter frames are not sounding."""
 PITCHES = (30.0, 4200.0)

@@ -128,7 +128,7 @@ def without_rumble(wave: Float[np.ndarray, "c n"], sample_rate: int) -> Float[np
 
 
 def mel_levels(wave: Float[Tensor, " n"], bands: int, floor: float = _DEEPEST) -> Float[Tensor, "t k"]:
-    """Return levels of mel bands, dB, frames of 46 ms every 12 ms; a full-scale sine within one band has 0."""
+    """Return levels of mel bands, dB, frames of 46 ms every 12 ms; a full-scale sine within one band has 0 to 1.8."""
     padded = torch.nn.functional.pad(wave, (WINDOW // 2, WINDOW // 2))
     frames = torch.fft.rfft(padded.unfold(0, WINDOW, HOP) * torch.hann_window(WINDOW)).abs() / (WINDOW / 4)
     return 10 * (frames.square() @ _filters(bands).T).clamp_min(10 ** (floor / 10)).log10()
