@@ -34,3 +34,14 @@ def test_the_error_is_that_of_the_mean_over_samples():
     drawn = cost[again].sum(1) / count[again].sum(1) / math.log(2)
     assert found["bits_per_sample_error"].value == pytest.approx(drawn.std(), rel=0.1)
     assert found["distortion"].value == pytest.approx(cost.mean())
+
+
+def test_windows_of_one_stretch_are_drawn_together():
+    """Eight windows of a stretch that cost alike are one observation: the bootstrap of stretches says so."""
+    stream = np.random.default_rng(1)
+    stretch = math.log(2) * 100 * (4 + stream.normal(size=60))
+    cost = stretch + stream.normal(size=(8, 60))
+    windows = ({"cost": torch.from_numpy(row), "place": torch.full((60,), place)} for place, row in enumerate(cost))
+    found = wave_likelihood(Priced(), ((torch.zeros(60, 1, 100), told) for told in windows))
+    drawn = cost[:, stream.integers(60, size=(4000, 60))].mean((0, 2)) / 100 / math.log(2)
+    assert found["bits_per_sample_error"].value == pytest.approx(drawn.std(), rel=0.1)

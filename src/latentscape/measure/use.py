@@ -196,7 +196,7 @@ def condition_use(model: Model, batches: Batches, names: Sequence[str], *, seed:
     held = list(batches)
     own = costs(model, held, seed=seed)
     finite = bool(own.rate.isfinite().all())
-    first, sound = _sounds(held)
+    first, sound = sounds([(len(x), context.get(PLACE)) for x, context in held])
     numbers: dict[str, Number] = {}
     for name in names:
         if any(name not in context for _, context in held):
@@ -217,20 +217,23 @@ def condition_use(model: Model, batches: Batches, names: Sequence[str], *, seed:
     return numbers
 
 
-def _sounds(batches: Sequence[tuple[Tensor, Context]]) -> tuple[Int[Tensor, " m"], Int[Tensor, " n"]]:
+def sounds(batches: Iterable[tuple[int, Int[Tensor, " b"] | None]]) -> tuple[Int[Tensor, " m"], Int[Tensor, " n"]]:
     """Return the first item of every sound, and the number of the sound that each item is a window of.
 
     Windows that a model goes through with the state of the one before are of one sound, and so told one thing
     throughout; any other item is one by itself.
+
+    Args:
+        batches: how many items, and their ``place`` in the context where they have one.
     """
     found: list[Tensor] = []
     start = 0
-    for x, context in batches:
-        item, place = torch.arange(start, start + len(x)), context.get(PLACE)
-        if place is not None and found and len(found[-1]) == len(x):
+    for count, place in batches:
+        item = torch.arange(start, start + count)
+        if place is not None and found and len(found[-1]) == count:
             item = torch.where(place.cpu() > 0, found[-1], item)
         found.append(item)
-        start += len(x)
+        start += count
     return torch.cat(found).unique(return_inverse=True)
 
 

@@ -17,28 +17,32 @@ from torch import Tensor
 from latentscape.core.errors import DataError
 from latentscape.dist.conditional import Context
 from latentscape.measure.measure import Number
-from latentscape.measure.use import Costs
+from latentscape.measure.use import Costs, sounds
 from latentscape.models.autoregressive import PRESENT, Autoregressive
 from latentscape.models.bounds import evaluating
-from latentscape.models.memory import Memory
+from latentscape.models.memory import PLACE, Memory
 
 Batches = Iterable[tuple[Tensor, Context]]
 
 
 def wave_likelihood(model: Autoregressive, batches: Batches) -> dict[str, Number]:
-    """Return distortion (nats a window), bits a sample, and its standard error over windows.
+    """Return distortion (nats a window), bits a sample, and its standard error.
+
+    The error is over windows, or over sounds where windows that follow on one another are of one.
 
     Raises:
         DataError: there is no window.
     """
     costs: list[Tensor] = []
     counts: list[Tensor] = []
+    places: list[tuple[int, Tensor | None]] = []
     memory = Memory()
     with evaluating(model):
         for x, context in batches:
             terms = model.terms(x, memory.recall(context))
             memory.keep(terms.after)
             costs.append(terms.distortion[0].double().cpu())
+            places.append((len(x), context.get(PLACE)))
             present = context.get(PRESENT)
             counts.append(torch.full((len(x),), float(x[0].numel())) if present is None else present.sum(1).cpu())
     if not costs:
@@ -48,7 +52,7 @@ def wave_likelihood(model: Autoregressive, batches: Batches) -> dict[str, Number
     return {
         "distortion": Number(float(cost.mean()), "nats"),
         "bits_per_sample": Number(own.bits(cost), "bits"),
-        "bits_per_sample_error": Number(own.error(cost), "bits"),
+        "bits_per_sample_error": Number(own.error(cost, sounds(places)[1]), "bits"),
     }
 
 
