@@ -9,7 +9,7 @@ from jaxtyping import Float
 from scipy.signal import butter, fftconvolve, sosfilt
 
 from latentscape.core.random import numpy_stream
-from latentscape.edit.restyle.engine import levelled
+from latentscape.edit.restyle.loudness import levelled
 from latentscape.signal import audio
 
 Wave = Float[np.ndarray, "c n"]

@@ -5,7 +5,7 @@ Letters: c channels, n samples of the content, m of the style.
 Both sounds are brought to one level and to one number of channels (frames of all channels are one set: a stereo image
 stays, as each channel keeps to its own content). The search begins with the content carried towards the style
 (:mod:`.beginning`) and goes down the loss of :mod:`.objective`. What comes out has the loudness of the content
-(K-weighted, over the whole), nothing below hearing, and passes -1 dBFS nowhere.
+(:mod:`.loudness`), nothing below hearing, and passes -1 dBFS nowhere.
 
 The search sees the content with a window of its own sound more before and after it, which is cut off in the end. The
 first and last samples of a sound are in fewer frames than all others, and an abrupt border gives all bins one phase
@@ -29,6 +29,7 @@ from torch import Tensor
 from latentscape.core.errors import DataError, UsageError, nearest
 from latentscape.edit.restyle.beginning import begin, coefficients, noise
 from latentscape.edit.restyle.descent import WAYS
+from latentscape.edit.restyle.loudness import levelled
 from latentscape.edit.restyle.methods import DEFAULT, Method, method_of
 from latentscape.edit.restyle.networks import Bins, Deaf, Network, Scales, WideConvolution
 from latentscape.edit.restyle.objective import RHYTHM_SECONDS, Objective, Weights
@@ -37,7 +38,6 @@ from latentscape.edit.restyle.sounds import LEVEL, PLACES, Given, Place, Spectru
 from latentscape.edit.restyle.statistics import STATISTICS, autocorrelation
 from latentscape.measure.silence import silent_share, with_pauses
 from latentscape.measure.style import without_rumble
-from latentscape.signal.audio import PEAK_LIMIT
 
 PIECE_SECONDS = 20.0
 OVERLAP_SECONDS = 1.0
@@ -45,11 +45,6 @@ SHORTEST_SECONDS = 0.25
 FADE_SECONDS = 0.003
 ATTACK = 0.1
 """Share of a content's peak that its first 3 ms reach where it begins with an attack."""
-K_FILTERS = (
-    ((1.53512485958697, -2.69169618940638, 1.19839281085285), (1.0, -1.69065929318241, 0.73248077421585)),
-    ((1.0, -2.0, 1.0), (1.0, -1.99004745483398, 0.99007225036621)),
-)
-"""Numerator and denominator of the shelf and the high-pass of BS.1770."""
 TEXTURE_EVALUATIONS = 2
 """Times as many evaluations where there is no content: the way from noise is longer."""
 
@@ -321,33 +316,6 @@ def joined(waves: list[Float[Tensor, "c _"]], spans: list[tuple[int, int]]) -> F
         power = share.square() + (1 - share).square() + 2 * alike * share * (1 - share)
         whole = torch.cat((whole[:, :low], (old * (1 - share) + new * share) / power.sqrt(), wave[:, overlap:]), 1)
     return whole
-
-
-def loudness(wave: Float[np.ndarray, "c n"], sample_rate: int) -> float:
-    """Return the K-weighted level of a whole sound, dBFS: the weighting of ITU-R BS.1770, the mean of its channels."""
-    size = 4096
-    padded = np.pad(wave, ((0, 0), (0, max(0, size - wave.shape[1]))))
-    window = np.hanning(size + 1)[:-1]
-    starts = range(0, padded.shape[1] - size + 1, size // 2)
-    power = sum((np.abs(np.fft.rfft(padded[:, start : start + size] * window)) ** 2).mean(0) for start in starts)
-    share = 2 * power / (len(starts) * size * (window**2).sum())
-    return 10 * math.log10(float((share * _weighting(np.fft.rfftfreq(size, 1 / sample_rate))).sum()) + 1e-20)
-
-
-def _weighting(frequency: np.ndarray) -> np.ndarray:
-    """Return the gain in power of the two filters of BS.1770, from its coefficients at 48 kHz; 1 at 997 Hz."""
-    delay = np.exp(-2j * np.pi * np.minimum(frequency, 24000.0) / 48000.0)  # of one sample: the letter of b and a
-    gains = [np.abs(np.polyval(b[::-1], delay) / np.polyval(a[::-1], delay)) ** 2 for b, a in K_FILTERS]
-    return 10**-0.0691 * gains[0] * gains[1]
-
-
-def levelled(wave: np.ndarray, like: np.ndarray, sample_rate: int) -> tuple[np.ndarray, float]:
-    """Return a sound at the loudness of another, and the dB by which its peak would have passed -1 dBFS."""
-    wave = wave * 10 ** ((loudness(like, sample_rate) - loudness(wave, sample_rate)) / 20)
-    peak = float(np.abs(wave).max())
-    if peak <= PEAK_LIMIT:
-        return wave, 0.0
-    return wave * (PEAK_LIMIT / peak), 20 * math.log10(peak / PEAK_LIMIT)
 
 
 def style_for(
