@@ -1,6 +1,8 @@
 """Gaps filled for the page: right and wrong requests, and what lies outside the gap."""
 
 import io
+import os
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -114,6 +116,29 @@ def test_what_is_no_sound_or_too_much_of_it(client, monkeypatch):
     assert f"longer than 0.25 s of 8 channels at {RATE} Hz" in answer.json()["error"]
     monkeypatch.setattr(limits, "UPLOAD_BYTES", 100)
     assert asked(client, tone()).status_code == 413
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in for ffmpeg is a script")
+def test_an_m4a_is_filled_and_decoded_no_further_than_it_is_used(client, tmp_path, monkeypatch):
+    """A stand-in that writes its input after the first 16 bytes, cut where ``-fs`` says, and notes how much that was."""
+    script, noted = tmp_path / "ffmpeg", tmp_path / "bytes"
+    script.write_text(
+        f"#!{sys.executable}\nimport sys\n"
+        "given = open(sys.argv[sys.argv.index('-i') + 1], 'rb').read()[16:]\n"
+        "given = given[: int(sys.argv[sys.argv.index('-fs') + 1])] if '-fs' in sys.argv else given\n"
+        "open(sys.argv[-1], 'wb').write(given)\n"
+        f"open({str(noted)!r}, 'a').write(f'{{len(given)}} ')\n"
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    sound = b"\0\0\0\x20ftypM4A 1234" + tone(2.0, subtype="FLOAT")
+    assert asked(client, sound).status_code == 200
+    noted.unlink()
+    monkeypatch.setattr(limits, "UPLOAD_VALUES", RATE)
+    answer = asked(client, sound)
+    assert answer.status_code == 400
+    assert "longer than 1 s" in answer.json()["error"]
+    assert all(int(size) < 4 * RATE + 8192 for size in noted.read_text().split())
 
 
 def test_requests_are_counted(client, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from latentscape.core.errors import DataError, StorageError, UsageError
+from latentscape.edit.recording import open_recording
 from latentscape.signal import audio
 
 
@@ -281,6 +282,33 @@ def test_m4a_goes_through_ffmpeg(tmp_path, wave, monkeypatch):
     path.write_bytes(b"\0\0\0\x20ftypM4A 1234")
     with pytest.raises(DataError, match="ffmpeg can read: no audio in it"):
         audio.read(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in for ffmpeg is a script")
+def test_what_ffmpeg_decodes_is_bounded_where_it_is_asked_to_be(tmp_path, monkeypatch):
+    """A stand-in with ten minutes of silence, which stops where a packet passes the bytes of ``-fs``, as ffmpeg does."""
+    script = tmp_path / "ffmpeg"
+    script.write_text(
+        f"#!{sys.executable}\nimport sys, wave\n"
+        "bytes = int(sys.argv[sys.argv.index('-fs') + 1]) if '-fs' in sys.argv else 1 << 40\n"
+        "with wave.open(sys.argv[-1], 'wb') as file:\n"
+        "    file.setnchannels(2); file.setsampwidth(4); file.setframerate(8000)\n"
+        "    for packet in range(600 * 8000 // 1024):\n"
+        "        if packet * 8192 > bytes: break\n"
+        "        file.writeframes(b'abcd' * 2048)\n"
+    )
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"\0\0\0\x20ftypM4A 1234")
+    whole = 600 * 8000 // 1024 * 1024
+    about = audio.probe(path)
+    assert (about.frames, about.format, about.subtype) == (whole, "M4A", "FFMPEG")
+    assert sum(block.shape[1] for block in audio.read_blocks(path, 4096)) == whole
+    assert 50_000 < audio.probe(path, 100_000).frames < 53_000
+    assert 50_000 < sum(block.shape[1] for block in audio.read_blocks(path, 4096, 100_000)) < 53_000
+    recording = open_recording(path)
+    assert (recording.lossless, recording.subtype, recording.samples.shape) == (False, "FLOAT", (2, whole))
 
 
 def test_a_full_disk_is_called_so(tmp_path, monkeypatch):

@@ -76,7 +76,7 @@ def open_recording(path: str | os.PathLike[str]) -> Recording:
     """
     path = Path(path)
     info = audio.probe(path)
-    if info.subtype in DEPTHS and path.suffix.lower() not in (".m4a", ".aac"):
+    if info.subtype in DEPTHS:
         try:
             samples, rate = soundfile.read(path, dtype=DEPTHS[info.subtype][0], always_2d=True)
         except (soundfile.SoundFileError, RuntimeError) as error:

@@ -22,7 +22,7 @@ UPLOAD_BYTES = 64 << 20
 UPLOAD_SECONDS = 60.0
 """s of an uploaded sound that are used; what follows is left out."""
 UPLOAD_VALUES = 24_000_000
-"""Samples of all channels that are used: a minute in stereo at 192 kHz; a few kB of silent FLAC can hold gigabytes."""
+"""Samples of all channels that are used: a minute in stereo at 192 kHz; a few MB of silent FLAC or m4a hold GB."""
 GAP_SECONDS = 5.0
 """s of a gap that is filled."""
 ANSWERS = 16

@@ -146,7 +146,7 @@ def read_begin(path: Path) -> tuple[np.ndarray, int, bool]:
     """
     about, most = probe_upload(path)
     blocks, held = [], 0
-    for block in audio.read_blocks(path, _BLOCK):
+    for block in audio.read_blocks(path, _BLOCK, limits.UPLOAD_VALUES):
         blocks.append(block)
         held += block.shape[1]
         if held > most:
@@ -160,7 +160,7 @@ def probe_upload(path: Path) -> tuple[audio.AudioInfo, int]:
     Raises:
         DataError: it is not sound, or of too many channels or too high a rate.
     """
-    about = audio.probe(path)
+    about = audio.probe(path, limits.UPLOAD_VALUES)
     if about.channels > MOST_CHANNELS or about.sample_rate > MOST_RATE:
         raise DataError(
             f"it has {about.channels} channels at {about.sample_rate} Hz, "

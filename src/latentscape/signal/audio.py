@@ -46,6 +46,7 @@ LOWEST_RATE = 100
 """Hz of a file that is believed: at less, a minute would become hours at the rate of the others."""
 _BLOCK = 1 << 16
 _PIECE = 4096
+_HEADER_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class AudioInfo:
             is what was found.)
         sample_rate: Hz.
         channels: number of channels.
-        format: container, such as ``"WAV"``.
-        subtype: encoding, such as ``"PCM_16"``.
+        format: container, such as ``"WAV"``; ``"M4A"`` or ``"AAC"`` for what is read through ffmpeg.
+        subtype: encoding, such as ``"PCM_16"``; ``"FFMPEG"`` for what ffmpeg reads, which seldom is exact.
     """
 
     frames: int
@@ -73,15 +74,21 @@ class AudioInfo:
         return self.frames / self.sample_rate
 
 
-def probe(path: str | os.PathLike[str]) -> AudioInfo:
+def probe(path: str | os.PathLike[str], most: int | None = None) -> AudioInfo:
     """Read a sound file's header.
+
+    Args:
+        path: the file.
+        most: samples of all channels together after which ffmpeg stops: what it reads is decoded whole, to disk, and
+            an hour of silence takes it 2 MB. Other formats are never decoded for their header. ``None`` is no bound.
 
     Raises:
         DataError: the file is missing, empty, not permitted or not sound.
     """
     path = Path(path)
-    with _opened(path) as sound:
-        return AudioInfo(_declared(path, sound), sound.samplerate, sound.channels, sound.format, sound.subtype)
+    with _opened(path, most) as sound:
+        form = (sound.coded, "FFMPEG") if sound.coded else (sound.format, sound.subtype)
+        return AudioInfo(_declared(path, sound), sound.samplerate, sound.channels, *form)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
@@ -100,12 +107,13 @@ def read(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
         return np.ascontiguousarray(np.concatenate(blocks, axis=1)), sound.samplerate
 
 
-def read_blocks(path: str | os.PathLike[str], frames: int) -> Iterator[np.ndarray]:
+def read_blocks(path: str | os.PathLike[str], frames: int, most: int | None = None) -> Iterator[np.ndarray]:
     """Read a sound file block by block, in memory that does not grow with the file.
 
     Args:
         path: the file.
         frames: samples a block; the last one may be shorter.
+        most: as :func:`probe` takes it; a little more may come.
 
     Yields:
         Blocks ``[c, <= frames]`` float32, one after the other.
@@ -114,7 +122,7 @@ def read_blocks(path: str | os.PathLike[str], frames: int) -> Iterator[np.ndarra
         DataError: as :func:`read`.
     """
     path = Path(path)
-    with _opened(path) as sound:
+    with _opened(path, most) as sound:
         yield from _decode(sound, path, frames)
 
 
@@ -181,7 +189,12 @@ class _Stream(soundfile.SoundFile):
 
     soundfile seeks to where it already is after every read, and an MPEG decoder that is told to seek forgets the
     frames before, of which the next ones need bits: every block of an mp3 would begin with a broken frame.
+
+    Attributes:
+        coded: what ffmpeg made it of; empty where it was opened as it is.
     """
+
+    coded = ""
 
     def seekable(self) -> bool:
         """Return False: nothing ever seeks."""
@@ -189,7 +202,7 @@ class _Stream(soundfile.SoundFile):
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
+def _opened(path: Path, most: int | None = None) -> Iterator[_Stream]:
     try:
         with open(path, "rb") as file:
             head = file.read(12)
@@ -198,7 +211,8 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     if not head:
         raise DataError(f"{path} is empty (0 bytes)")
     if path.suffix.lower() in (".m4a", ".aac") or head[4:8] == b"ftyp":
-        with _transcoded(path) as temporary, _Stream(temporary) as sound:
+        with _transcoded(path, most) as temporary, _Stream(temporary) as sound:
+            sound.coded = "M4A" if head[4:8] == b"ftyp" else "AAC"
             yield sound
         return
     try:
@@ -215,15 +229,16 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
 
 
 @contextmanager
-def _transcoded(path: Path) -> Iterator[Path]:
+def _transcoded(path: Path, most: int | None) -> Iterator[Path]:
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
         raise DataError(f"{path}: m4a and aac are read through ffmpeg, which is not on the PATH")
     with tempfile.TemporaryDirectory(prefix="latentscape-") as folder:
         target = Path(folder) / "decoded.wav"
         command = [ffmpeg, "-nostdin", "-v", "error", "-i", str(path.absolute()), "-vn", "-c:a", "pcm_f32le"]
+        bound = [] if most is None else ["-fs", str(4 * most + _HEADER_BYTES)]  # it stops where it passes that
         done = subprocess.run(
-            [*command, "-rf64", "auto", str(target)], capture_output=True, text=True, errors="replace"
+            [*command, *bound, "-rf64", "auto", str(target)], capture_output=True, text=True, errors="replace"
         )
         if done.returncode or not target.exists():
             lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
