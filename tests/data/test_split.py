@@ -6,11 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from soundfiles import RATE, noise, put
 
-from latentscape.core.errors import DataError
+from latentscape.core.config import parse
+from latentscape.core.errors import ConfigError, DataError
 from latentscape.data.cache import Store
 from latentscape.data.corpus import Clips, Column, ImageCorpus, SoundCorpus, Texts
 from latentscape.data.sources import open_source
-from latentscape.data.split import PARTS, Part, Split, restore, split_corpus
+from latentscape.data.split import PARTS, Part, Split, SplitConfig, restore, split_corpus
 from latentscape.laws.split import check_split
 
 
@@ -171,6 +172,31 @@ def test_channels_of_a_file_stay_together(tmp_path):
     split = split_corpus(corpus)
     check_split(split, corpus)
     assert sizes(split) == {"train": 16, "valid": 2, "test": 2}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_channels_of_one_recording_are_cut_alike(tmp_path, seed):
+    from latentscape.data.corpus import SourceOptions
+
+    put(tmp_path / "long.wav", noise("long", seconds=100, channels=2))
+    corpus = open_source(str(tmp_path), SourceOptions(channels="each"))
+    split = split_corpus(corpus, gap=777, seed=seed)
+    assert split.group == "block"
+    for part in split.parts.values():
+        left, right = (part.starts[part.rows == row].tolist() for row in (0, 1))
+        assert left == right
+
+
+@pytest.mark.parametrize(("test", "valid", "count"), [(0.5, 0.49, 3), (0.9, 0.05, 10), (0.05, 0.94, 4), (0.4, 0.4, 5)])
+def test_every_part_gets_a_group_whatever_the_shares(test, valid, count):
+    split = split_corpus(corpus_of([{}] * count), config=SplitConfig(test=test, valid=valid))
+    assert min(sizes(split).values()) >= 1
+    assert sum(sizes(split).values()) == count
+
+
+def test_shares_that_leave_nothing_to_train_on_are_refused():
+    with pytest.raises(ConfigError, match=r"data.split: .*expected test and valid together below 1, got 0.6 and 0.5"):
+        parse(SplitConfig, {"test": 0.6, "valid": 0.5}, "data.split")
 
 
 def test_a_manifest_of_another_corpus_is_refused():

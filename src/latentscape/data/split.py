@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Int
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from latentscape.core.config import Record
 from latentscape.core.errors import ConfigError, DataError, nearest
@@ -51,7 +51,7 @@ class SplitConfig(Record):
             the source says or its labels suggest.
         given: whether a column ``split`` is obeyed.
         test: share of the groups that are drawn for the test.
-        valid: likewise for validation.
+        valid: likewise for validation; both together below 1.
     """
 
     fold: str | None = None
@@ -64,6 +64,12 @@ class SplitConfig(Record):
     @classmethod
     def _text(cls, fold: Any) -> Any:
         return str(fold) if isinstance(fold, int | float) else fold
+
+    @model_validator(mode="after")
+    def _leaves_some(self) -> "SplitConfig":
+        if self.test + self.valid >= 1:
+            raise ValueError(f"test and valid together below 1, got {self.test:g} and {self.valid:g}")
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +220,8 @@ def split_corpus(
         drawn = {"valid", "test"} - set(given)
         return Split("split column" + (f", {key}" if drawn else ""), seed, _rows(parts, frames), tuple(notes))
     if isinstance(corpus, SoundCorpus) and len(set(groups)) < 3:
-        blocks = _blocks(frames, corpus.sample_rate if gap is None else gap, seed)
+        files = group_names(corpus, "file")
+        blocks = _blocks(frames, files, corpus.sample_rate if gap is None else gap, seed)
         if blocks is not None:
             return Split("block", seed, blocks, ())
     if len(set(groups)) < 3:
@@ -319,13 +326,14 @@ def _complete(
 def _draw(
     rows: np.ndarray, groups: Sequence[str], names: Sequence[PartName], seed: int, config: SplitConfig
 ) -> dict[PartName, np.ndarray]:
-    """Deal out rows by group: its share of the groups to each part but the first, which gets the rest."""
+    """Deal out rows by group: its share of the groups to each part but the first, which gets the rest, one at least."""
     order = sorted({groups[row] for row in rows.tolist()}, key=lambda group: (seed_of(seed, "split", group), group))
     shares: dict[PartName, float] = {"test": config.test, "valid": config.valid}
     owner: dict[str, PartName] = dict.fromkeys(order, names[0])
     first = 0
-    for name in reversed(names[1:]):
-        count = max(1, round(shares[name] * len(order)))
+    for place in range(len(names) - 1, 0, -1):
+        name = names[place]
+        count = min(max(1, round(shares[name] * len(order))), len(order) - first - place)
         owner |= dict.fromkeys(order[first : first + count], name)
         first += count
     return {
@@ -333,14 +341,19 @@ def _draw(
     }
 
 
-def _blocks(frames: np.ndarray, gap: int, seed: int) -> dict[PartName, Part] | None:
-    """Cut recordings into contiguous blocks; where two parts meet, the earlier block ends a gap before."""
+def _blocks(frames: np.ndarray, files: Sequence[str], gap: int, seed: int) -> dict[PartName, Part] | None:
+    """Cut recordings into contiguous blocks; where two parts meet, the earlier block ends a gap before.
+
+    Channels of a file are cut alike: what one of them tests, no other may have told in training.
+    """
     found: dict[PartName, list[tuple[int, int, int]]] = {name: [] for name in PARTS}
+    first_row: dict[str, int] = {}
     for row, total in enumerate(frames.tolist()):
         size = total // BLOCKS
         if size < (LEAST_WINDOWS + 1) * gap or size < 1:
             return None
-        order = sorted(range(BLOCKS), key=lambda block: seed_of(seed, "block", row, block))
+        same = first_row.setdefault(files[row], row)
+        order = sorted(range(BLOCKS), key=lambda block: seed_of(seed, "block", same, block))
         owner: dict[int, PartName] = {order[0]: "test", order[1]: "valid"}
         first = 0
         for block in range(BLOCKS):
