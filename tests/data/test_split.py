@@ -238,3 +238,9 @@ def test_the_law_notices():
     check_split(broken(blocks, "block"), corpus, gap=50)
     with pytest.raises(AssertionError, match="lie 50 samples apart"):
         check_split(broken(blocks, "block"), corpus, gap=51)
+
+
+def test_a_number_with_an_underscore_is_a_name():
+    """Python reads 1_2 as twelve: takes 1_2 and 12 would be one number."""
+    assert not Column.of(["1_2", "12"]).numeric
+    assert Column.of(["1.5", "12", "-3e2", None]).numeric

@@ -152,7 +152,7 @@ class Column:
 
 def _is_number(text: str) -> bool:
     try:
-        return bool(np.isfinite(float(text)))
+        return "_" not in text and bool(np.isfinite(float(text)))  # Python would read 1_2 as twelve
     except ValueError:
         return False
 
