@@ -41,6 +41,11 @@ def test_quadrants_are_those_of_the_example():
     assert turned.mean(0).gt(0.15).all()
 
 
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.1])
+def test_a_small_centre_hides_something(share):
+    assert (~masks(CentreMaskConfig(share=share), (1, 8, 8), 3)).flatten(1).sum(1).tolist() == [1, 1, 1]
+
+
 def test_centre_box_gap_and_all():
     centre = masks(CentreMaskConfig(), (1, 8, 8), 3)
     assert not centre[:, :, 2:6, 2:6].any()

@@ -31,7 +31,7 @@ class QuadrantsMaskConfig(Record):
 
 
 class CentreMaskConfig(Record):
-    """A box in the middle is hidden; ``share`` of each axis."""
+    """A box in the middle is hidden; ``share`` of each axis, at least one value."""
 
     kind: Literal["centre"] = "centre"
     share: float = Field(0.5, gt=0, le=1)
@@ -127,7 +127,7 @@ def _boxes(config: MaskConfig, draws: Float[Tensor, "b 8"], size: tuple[int, int
                 boxes = _mirrored(boxes, 2, w, draws[:, 3] < 0.5)
             return boxes
         case CentreMaskConfig():
-            sides = [round(config.share * n) for n in size]
+            sides = [max(1, round(config.share * n)) for n in size]
             box = [end for n, side in zip(size, sides, strict=True) for end in ((n - side) // 2, (n + side) // 2)]
             return torch.tensor([*box, 0]).float().expand(rows, 5)
         case BoxMaskConfig():
