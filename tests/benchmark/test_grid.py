@@ -135,6 +135,8 @@ def test_a_level_may_ask_more_of_one_family():
         ({"families": {"VAE": {"model": {"latnet": 3}}}}, r"families.VAE: unknown key 'model.latnet'; did you mean 'latent'"),
         ({"families": {"VAE": {"objective": {"kind": "ebo"}}}}, r"objective.kind: 'ebo' is not known; did you mean 'elbo'"),
         ({"base": {"representation": {"kind": "log_stft"}}}, "needs no representation"),
+        ({"base": {"train": 5}}, "families.VAE: train: got 5, expected settings"),
+        ({"families": {"VAE": {"train": None}}}, "families.VAE: train: got None, expected settings"),
         ({"sources": ["a/x", "b/x"]}, "two cells would be named 'x.VAE.s0'"),
     ],
 )  # fmt: skip
@@ -150,6 +152,7 @@ def test_mistakes_name_their_path(change, message):
         ({"measure": "frechett"}, "did you mean 'frechet'"),
         ({"expect": "more"}, "axes.warm-up.expect: got 'more'"),
         ({"otherwise": {"10 step": "same"}}, r"axes.warm-up.otherwise: '10 step' is no level; did you mean '10 steps'"),
+        ({"reference": "10 steps"}, "axes.warm-up: '10 steps' is the reference and a value"),
         ({"families": ["VEA"]}, r"axes.warm-up.families: 'VEA' is no family"),
         ({"also": {"10 step": {}}}, r"axes.warm-up.also: '10 step' is no level; did you mean '10 steps'"),
         ({"also": {"10 steps": {"VEA": {}}}}, r"axes.warm-up.also.10 steps: 'VEA' is no family"),
@@ -173,6 +176,7 @@ def test_mistakes_of_an_axis_name_their_path(change, message):
         (None, UsageError, "can't be read"),
         ("[1, 2]", ConfigError, "got list"),
         ("a: [", ConfigError, "is not YAML"),
+        ("title: x\nfamilies:\n  VAE: {}\n  VAE: {a: 1}", ConfigError, r"the key 'VAE' stands there twice \(line 4\)"),
         (TINY.read_text().replace("images", "pictures"), ConfigError, "suite: got 'pictures'"),
     ],
 )

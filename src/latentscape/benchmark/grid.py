@@ -18,7 +18,7 @@ import yaml
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from latentscape.benchmark.catalogue import CATALOGUE, Suite
-from latentscape.core.config import Record, merge, parse
+from latentscape.core.config import Record, from_yaml, merge, parse
 from latentscape.core.errors import ConfigError, UsageError, nearest
 from latentscape.experiment.config import RunConfig
 
@@ -270,7 +270,7 @@ def load_grid(
         text = files(f"{__package__}.grids").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     where = f"grid {name}"
     try:
-        values = yaml.safe_load(text)
+        values = from_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, Mapping):
@@ -315,6 +315,10 @@ def _check_names(grid: GridConfig, where: str) -> None:
 
     known(grid.reference, "reference")
     for name, axis in grid.axes.items():
+        if axis.reference in axis.values:
+            raise ConfigError(
+                f"{where}: axes.{name}: '{axis.reference}' is the reference and a value; name one otherwise"
+            )
         for family in axis.families:
             known(family, f"axes.{name}.families")
         for key, levels in (("also", axis.also), ("otherwise", axis.otherwise)):
@@ -335,6 +339,8 @@ def _cell(
         level = grid.axes[axis]
         settings = merge(merge(settings, level.values[value]), level.also.get(value, {}).get(family, {}))
         place = f"axes.{axis}.{value} of {family}"
+    if not isinstance(train := settings.get("train", {}), Mapping):  # what is laid over it would hide it
+        raise ConfigError(f"{where}, {place}: train: got {train!r}, expected settings such as 'max_steps'")
     # Threads and boards belong to the runner, not to what is compared. One arithmetic is for all, where `auto` would
     # time each cell's own and give some bfloat16. The grid may say otherwise.
     settings = merge({"train": {"threads": 1, "tensorboard": False, "precision": "32"}}, settings)

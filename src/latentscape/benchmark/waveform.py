@@ -38,7 +38,7 @@ from torch import Tensor
 
 from latentscape.benchmark.grid import slug
 from latentscape.benchmark.results import at_work
-from latentscape.core.config import Record, parse
+from latentscape.core.config import Record, from_yaml, parse
 from latentscape.core.errors import ConfigError, DataError, LatentscapeError, UsageError
 from latentscape.core.storage import load_object, load_tensors, save_json, save_text
 from latentscape.data.corpus import SoundCorpus, SourceOptions
@@ -120,7 +120,7 @@ def load_waveforms(name: str | Path, source: str | None = None) -> WaveformGrid:
     """
     try:
         place = name if isinstance(name, Path) else files("latentscape.benchmark").joinpath("waveforms", f"{name}.yaml")
-        values = yaml.safe_load(place.read_text(encoding="utf-8"))
+        values = from_yaml(place.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"grid {name} can't be read: {getattr(error, 'strerror', None) or error}") from error
     except yaml.YAMLError as error:

@@ -130,6 +130,31 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
+class _Once(yaml.SafeLoader):
+    """Reads YAML in which no key may stand twice beside itself: the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping."""
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the key '{key.value}' stands there twice (line {line})"
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def from_yaml(text: str) -> Any:
+    """Return the plain data of a YAML text.
+
+    Raises:
+        yaml.YAMLError: it is none, or a key stands twice in one mapping.
+    """
+    return yaml.load(text, _Once)
+
+
 def assignment(text: str) -> dict[str, Any]:
     """Turn ``"train.max_steps=100"`` into ``{"train": {"max_steps": 100}}``; the value is read as YAML.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from latentscape.core.config import merge
+from latentscape.core.config import from_yaml, merge
 from latentscape.core.errors import ConfigError, UsageError, nearest
 
 
@@ -62,7 +62,7 @@ def load_recipe(name: str) -> Recipe:
         ConfigError: a file of one's own is not YAML, not a mapping of settings, or like a recipe that is not there.
     """
     try:
-        values = yaml.safe_load(read_text(name))
+        values = from_yaml(read_text(name))
     except yaml.YAMLError as error:
         raise ConfigError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
