@@ -71,3 +71,13 @@ def test_frames_are_alone():
 def test_frames_begin_and_end_in_zeros():
     found = centred(np.arange(1.0, 6.0), 4, 2)
     assert found.tolist() == [[0, 0, 1, 2], [1, 2, 3, 4], [3, 4, 5, 0]]
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.02, 0.1, 0.5])
+def test_an_offset_gives_noise_and_silence_no_pitch(offset):
+    noise = 0.02 * np.random.default_rng(0).standard_normal(22050)
+    inside = slice(2, -3)  # whole frames: at the ends an offset is a step
+    for sound in (noise, 0 * noise):
+        assert np.isnan(track(sound + offset, 22050, 2048, 512, "voiced", (60.0, 1000.0))[inside]).all()
+    tone = 0.1 * np.sin(2 * np.pi * 220 * np.arange(22050) / 22050)
+    assert np.isfinite(track(tone, 22050, 2048, 512, "voiced", (60.0, 1000.0))[inside]).all()

@@ -1,7 +1,7 @@
 r"""Pitch over time: YIN, and how far a frame agrees with itself one period later.
 
 Letters: n samples, t frames, m steps of a hop, :math:`f_0` the pitch in Hz, :math:`\rho` the correlation of a frame
-with itself one period later, over what both have of the frame.
+less its mean with itself one period later, over what both have of the frame.
 
 YIN (:mod:`latentscape.signal.yin`) always gives a value; where :math:`\rho < 0.8` there is none.
 """
@@ -22,6 +22,8 @@ from latentscape.signal.yin import FASTEST, probabilistic_yin, yin
 VOICED = 0.8
 """Least correlation of a voiced frame with itself one period later."""
 MIDDLE_HZ = 200.0
+_ROUNDING = 1e-20
+"""Of a frame's energy: what is left of a constant less its mean."""
 
 
 class PitchConfig(Record):
@@ -99,10 +101,15 @@ def track(
 
 
 def _periodicity(frames: np.ndarray, period: np.ndarray) -> np.ndarray:
-    """Return the correlation of each frame with itself one period later ``[t]``, over what both have of the frame."""
+    """Return the correlation of each frame with itself one period later ``[t]``, over what both have of the frame.
+
+    Less its mean: an offset agrees with itself at every lag, and what lies on it would have any pitch.
+    """
+    whole = (frames**2).sum(1)
+    frames = frames - frames.mean(1, keepdims=True)
     lag = np.rint(period).astype(int)
     place = np.arange(frames.shape[1])
     later = np.take_along_axis(frames, np.minimum(place + lag[:, None], frames.shape[1] - 1), 1)
     both = place + lag[:, None] < frames.shape[1]
     energy = np.sqrt((frames**2 * both).sum(1) * (later**2 * both).sum(1))
-    return (frames * later * both).sum(1) / np.where(energy > 0, energy, np.inf)
+    return (frames * later * both).sum(1) / np.where(energy > _ROUNDING * whole, energy, np.inf)
