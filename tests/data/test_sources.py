@@ -63,6 +63,17 @@ def test_the_rate_is_the_commonest_unless_told(tmp_path):
     assert other.digest != corpus.digest
 
 
+@pytest.mark.parametrize("samples", [1, 2, 3, 5])
+def test_a_file_of_a_sample_or_two_is_not_silent_at_another_rate(tmp_path, samples):
+    for number in range(2):
+        put(tmp_path / f"{number}.wav", noise(number))
+    put(tmp_path / "short.wav", np.full((1, samples), 0.5, np.float32), rate=6 * RATE)
+    corpus = open_source(str(tmp_path))
+    assert corpus.left_out == ()
+    short = corpus.clips[list(corpus.clips.names).index("short")]
+    assert (short.frames, corpus.wave(short)[0, 0] > 0.01) == (1, True)
+
+
 def test_channels_are_averaged_or_each_is_a_clip(tmp_path):
     wave = noise("stereo", channels=2)
     put(tmp_path / "stereo.wav", wave, subtype="FLOAT")

@@ -247,6 +247,9 @@ def test_resampling_keeps_a_tone_and_its_length():
     same = tone(16000)
     assert audio.resample(same, 16000, 16000) is same
     assert audio.resample(np.ones((3, 1), np.float32), 48000, 22050).shape[0] == 3
+    for samples in range(1, 8):
+        assert audio.resample(np.ones((3, samples), np.float32), 48000, 8000).shape[1] >= 1
+    assert audio.resample(np.ones((3, 0), np.float32), 48000, 8000).shape == (3, 0)
 
 
 def test_m4a_without_ffmpeg(tmp_path, monkeypatch):

@@ -135,12 +135,13 @@ def _reason(error: Exception, path: Path) -> str:
 def mixed(
     blocks: Iterable[Float32[np.ndarray, "_ _"]], channel: int | None, source_rate: int, rate: int, tally: Tally
 ) -> Iterator[Float32[np.ndarray, " _"]]:
-    """Yield one channel (or the average of all) at another rate (Hz), block by block.
+    """Yield one channel (or the average of all) at another rate (Hz), block by block; of any samples one is left.
 
     Raises:
         Fault: there are NaN or infinite samples, or some beyond :data:`LOUDEST`.
     """
     stream = None if source_rate == rate else soxr.ResampleStream(source_rate, rate, 1, dtype="float32")
+    made, short = 0, np.zeros(0, dtype=np.float32)
     for block in blocks:
         sane = (np.abs(block) <= LOUDEST).all(axis=0)
         if not sane.all():
@@ -152,9 +153,13 @@ def mixed(
         tally.clipped |= bool((full[2:] & full[1:-1] & full[:-2]).any())
         tally.frames += block.shape[1]
         mono = np.ascontiguousarray(block.mean(axis=0) if channel is None else block[channel])
-        yield mono if stream is None else stream.resample_chunk(mono)
+        short = short if len(short) else mono[:1]
+        resampled = mono if stream is None else stream.resample_chunk(mono)
+        made += len(resampled)
+        yield resampled
     if stream is not None:
-        yield stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+        rest = stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+        yield rest if made or len(rest) else short  # of a sample or two nothing may be left, which is not silence
 
 
 def decode(

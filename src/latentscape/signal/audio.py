@@ -127,11 +127,11 @@ def read_blocks(path: str | os.PathLike[str], frames: int, most: int | None = No
 
 
 def resample(wave: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
-    """Resample ``wave [c, n]`` from one rate to another (Hz) with soxr's high quality."""
+    """Resample ``wave [c, n]`` from one rate to another (Hz) with soxr's high quality; of any samples one is left."""
     if source_rate == target_rate:
         return wave
     resampled = soxr.resample(np.ascontiguousarray(wave.T, dtype=np.float32), source_rate, target_rate, quality="HQ")
-    return np.ascontiguousarray(resampled.T)
+    return np.ascontiguousarray(resampled.T) if len(resampled) else wave[:, :1]
 
 
 def write(path: str | os.PathLike[str], wave: np.ndarray, sample_rate: int, *, overwrite: bool = False) -> float:
