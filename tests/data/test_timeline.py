@@ -114,6 +114,12 @@ def test_both_forms_say_the_same(tmp_path, text, encoding):
         read_timeline(path, "clicks")
 
 
+def test_rows_of_nothing_are_skipped(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("start;end;label\n0;1;a\n;;\n1;2;b\n;;\n;;\n")
+    assert read_timeline(path) == (Interval(0.0, 1.0, "a"), Interval(1.0, 2.0, "b"))
+
+
 def test_a_table_may_have_other_columns_in_any_order(tmp_path):
     text = 'label,Speaker,End,start\n"a, b",x,0.5,0\n,x,0.9,0.5\nc,x,1.5,0.9\n'
     assert read_timeline(written(tmp_path, text, "a.csv")) == (Interval(0.0, 0.5, "a, b"), Interval(0.9, 1.5, "c"))

@@ -95,6 +95,8 @@ def _table(path: Path, text: str) -> Timeline:
         found = []
         for number, row in enumerate(reader, 2):
             cells = [(row[names[column]] or "").strip() for column in COLUMNS]
+            if not any(cells):  # a spreadsheet leaves such rows at the end
+                continue
             try:
                 start, end = float(cells[0]), float(cells[1])
             except ValueError:
