@@ -228,6 +228,14 @@ def test_a_folder_that_may_not_be_looked_into_is_named(folder, monkeypatch):
         open_source(str(root))
 
 
+def test_a_column_that_stands_twice_costs_a_line(folder):
+    root = folder(["a.wav", "b.wav"])
+    (root / "metadata.csv").write_text("path,take,take,room\na.wav,1,3,x\nb.wav,2,4,y\n")
+    corpus = open_source(str(root))
+    assert [clip.labels["take"] for clip in corpus.clips] == [3.0, 4.0]
+    assert corpus.notes == ("metadata.csv has more than one column 'take'; the last one counts",)
+
+
 def test_metadata_gives_labels_and_its_faults_a_line_each(folder):
     root = folder(["a.wav", "b.wav", "sub/c.wav", "d.wav"])
     (root / "metadata.csv").write_text(

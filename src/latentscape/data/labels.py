@@ -72,7 +72,8 @@ def _read_rows(
             repeated.append(name)
         else:
             rows[name] = {new: (record[old] or "").strip() for old, new in ours.items() if new}
-    notes = []
+    twice = sorted({column for column in ours if columns.count(column) > 1})
+    notes = [f"{table} has more than one column {_some(twice)}; the last one counts"] if twice else []
     if repeated:
         notes.append(f"{table} names {_some(repeated)} more than once; the first row counts")
     if unnamed:
