@@ -51,7 +51,8 @@ class DataConfig(Record):
         mask: kinds of mask, of which every item draws one; a model with ``model.conditional`` fills in what they hide.
         lead_in: samples at the begin of a window that a sequential model is given and not asked for, so that none is
             without its past, unless the window begins its clip. With ``window.hop`` = ``window.length`` - ``lead_in``
-            every sample of a held-out clip is asked for once.
+            every sample of a held-out clip is asked for once, but those after its last window, and a lead-in each
+            minute, where a long clip is cut.
         consecutive: windows that follow one another over as many steps, for models that carry a state from window to
             window (:mod:`latentscape.data.consecutive`).
         words: vectors of words, of which a model of waves is told the mean of each clip's; a file's name alone will do.
