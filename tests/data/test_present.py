@@ -11,7 +11,7 @@ from latentscape.data.examples import DataConfig
 from latentscape.data.present import counted
 from latentscape.data.sounds import SoundExamples
 from latentscape.data.sources import open_source
-from latentscape.data.split import undivided
+from latentscape.data.split import split_corpus, undivided
 from latentscape.registry import Window
 from latentscape.signal.waveform import Waveform, WaveformConfig
 
@@ -62,6 +62,19 @@ def test_segments_of_a_clip_do_not_begin_it(corpus):
     with examples(corpus, lead_in=100, segment_seconds=0.125, pool_seconds=0.5) as own:
         slab = own._slab(0)
         assert not bool(slab.begins.all()) or len(set(slab.rows.tolist())) == len(slab.rows)
+
+
+def test_a_block_of_a_recording_does_not_begin_it(tmp_path):
+    """A recording that is cut into blocks begins once: in the training part as in the others."""
+    soundfile.write(tmp_path / "one.wav", np.full(20_000, 0.5), RATE)
+    corpus = open_source(str(tmp_path), SourceOptions())
+    split = split_corpus(corpus, gap=100)
+    assert split.group == "block"
+    representation, data = Waveform(WaveformConfig(sample_rate=RATE)), DataConfig(lead_in=100)
+    with SoundExamples(corpus, split, representation, Window(length=300, hop=200), data, seed=0, present=True) as own:
+        slab, starts = own._slab(0), split.parts["train"].starts.tolist()
+        assert len(starts) > 1
+        assert int(slab.begins.sum()) == (0 in starts)
 
 
 def test_a_window_counts_one_sample_at_least():

@@ -70,6 +70,8 @@ def test_speech_is_split_by_speaker_unless_the_speaker_is_a_condition():
         check_split(split, corpus)
     assert sizes(by_speaker) == {"train": 50, "valid": 5, "test": 5}
     assert split_corpus(corpus_of([{"speaker": r["speaker"]} for r in rows]), conditions=("speaker",)).group == "file"
+    named = corpus_of(rows, group=("speaker",))  # as VCTK says itself
+    assert (split_corpus(named).group, split_corpus(named, conditions=("speaker",)).group) == ("speaker", "utterance")
 
 
 def test_a_source_may_name_its_group():

@@ -203,7 +203,7 @@ class SoundExamples(Examples):
             rows.append(row)
             shifts.append(drawn.pitch)
             heard.append(min(self.representation.frames(varied.shape[1]), len(pieces[-1])))
-            begins.append(start == low)
+            begins.append(start == 0)
         if not pieces:
             return Slab.empty(self.representation.frame_size, self.representation.dtype)
         return Slab.of(pieces, rows, shifts, heard, begins, self.window.length, even=self._tells_present, series=series)

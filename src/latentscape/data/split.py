@@ -255,7 +255,8 @@ def _key(corpus: SoundCorpus | ImageCorpus, conditions: Sequence[str]) -> str:
     if isinstance(corpus, ImageCorpus):
         return "image"
     columns = corpus.clips.columns
-    if corpus.group and all(label in columns for label in corpus.group):
+    told = corpus.group == ("speaker",) and "speaker" in conditions
+    if corpus.group and not told and all(label in columns for label in corpus.group):
         return "+".join(corpus.group)
     if "instrument" in columns and "midi" in columns:
         return "instrument+midi"

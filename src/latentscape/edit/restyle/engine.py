@@ -276,7 +276,7 @@ def bordered(
     wave: Float[np.ndarray, "c n"], content: Float[np.ndarray, "c n"] | None, sample_rate: int
 ) -> Float[np.ndarray, "c n"]:
     """Return a sound whose last 3 ms fall to 0 by half a cosine, and whose first rise unless its content attacks."""
-    fade = round(FADE_SECONDS * sample_rate)
+    fade = max(1, round(FADE_SECONDS * sample_rate))
     fall = 0.5 + 0.5 * np.cos(np.pi * np.arange(1, fade + 1) / fade)
     gain = np.ones(wave.shape[1])
     gain[-fade:] = fall
