@@ -7,6 +7,9 @@ import torch
 from toy import CALM, batches, toy
 
 from latentscape.core.errors import StorageError
+from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
+from latentscape.models.model import Step
+from latentscape.models.objectives import Elbo, ElboConfig
 from latentscape.train.config import Settled, TrainConfig
 from latentscape.train.learner import Learner
 from latentscape.train.process import fabric_of
@@ -100,6 +103,27 @@ def test_the_lazy_guard_freezes_at_the_first_bad_step():
         assert lazy.update(index, *batches()(index)) is not None
     assert lazy.healthy() == 1  # one good step since the last look
     assert same(weights(one), weights(lazy))
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_a_refused_step_leaves_running_averages_alone(eager):
+    def step():
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            net = {"kind": "mlp", "widths": (8,)}
+            model = Autoencoder(AutoencoderConfig(latent=2, encoder=net, decoder=net), (6,))
+        return Step(model, Elbo(ElboConfig(), model)).train()
+
+    one, other = learner(step()), learner(step(), eager)
+    for index in range(3):
+        one.update(index, *batches()(index))
+        other.update(index, *batches()(index))
+    held = other.step.model.likelihood.running.clone()
+    x, context = batches()(3)
+    other.update(3, x.index_fill(0, torch.tensor([0]), math.nan), context)
+    assert held > 0
+    assert same(weights(one), weights(other))
+    assert torch.equal(held, other.step.model.likelihood.running)
 
 
 def test_state_goes_round():

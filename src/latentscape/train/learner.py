@@ -29,9 +29,10 @@ FUSED = ("cpu", "cuda")
 class Learner:
     """A step (model and objective) with its optimiser, ready to be moved forward.
 
-    The NaN guard never lets a non-finite loss or gradient into the weights. On the CPU it looks at once. Elsewhere
-    looking would wait for the device at every step, so there it holds a flag on the device that freezes weights and
-    moments from the first bad step on (fused Adam's ``found_inf``), and :meth:`healthy` looks when it is asked.
+    The NaN guard never lets a non-finite loss or gradient into the weights, nor what such a step made of running
+    averages into the buffers. On the CPU it looks at once. Elsewhere looking would wait for the device at every step,
+    so there it holds a flag on the device that freezes weights, moments (fused Adam's ``found_inf``) and buffers from
+    the first bad step on, and :meth:`healthy` looks when it is asked.
 
     Args:
         step: model and objective; trained in place.
@@ -64,6 +65,9 @@ class Learner:
         precision.device_type = fabric.device.type
         self.autocast = precision
         self.rate = 0.0
+        stored = step.state_dict().keys()
+        self._buffers = [buffer for name, buffer in step.named_buffers() if name in stored]
+        self._held = [buffer.clone() for buffer in self._buffers]
         self._bad = torch.zeros((), device=fabric.device)
         self._good_steps = torch.zeros((), device=fabric.device)
 
@@ -80,6 +84,8 @@ class Learner:
             The loss of this rank's rows, or ``None`` where the guard refused the step: nothing has changed then.
         """
         seed_all(seed_of(self.config.seed, "step", index), self.fabric.device)
+        if self._buffers:
+            torch._foreach_copy_(self._held, self._buffers)
         with self._noise(x.shape[0]), self.autocast.forward_context():
             loss: Loss = self.module(x, context, index)
         loss.total.backward()
@@ -105,11 +111,16 @@ class Learner:
     def _guard(self, total: Tensor, probe: Tensor) -> bool:
         if self.eager:
             # Of several processes only one may have the bad loss; gradients are common to all, so all decide alike.
-            return math.isfinite(probe.item()) and (self.fabric.world_size > 1 or math.isfinite(total.item()))
+            good = math.isfinite(probe.item()) and (self.fabric.world_size > 1 or math.isfinite(total.item()))
+            if self._buffers and not good:
+                torch._foreach_copy_(self._buffers, self._held)
+            return good
         bad = 1.0 - torch.isfinite(probe + total).float()
         self._bad = torch.maximum(self._bad, bad)
         self._good_steps += 1.0 - self._bad
         self._adam.found_inf = self._bad  # pyrefly: ignore
+        for buffer, held in zip(self._buffers, self._held, strict=True):
+            buffer.copy_(torch.where(self._bad > 0, held, buffer))
         return True
 
     def healthy(self) -> int | None:
