@@ -1,16 +1,18 @@
 """Learnt priors and the hypersphere inside the autoencoder: wiring, refusals, and that they earn their keep."""
 
 import copy
+import math
 
 import pytest
 import torch
+from torch.distributions import kl_divergence
 
 from latentscape.core.errors import ConfigError, LikelihoodError
 from latentscape.dist.flow import FlowPriorConfig
 from latentscape.dist.likelihoods import GaussianConfig
 from latentscape.dist.mixture import MixturePriorConfig, VampPriorConfig
 from latentscape.dist.priors import LaplacePriorConfig, NormalPriorConfig, UniformPriorConfig
-from latentscape.dist.sphere import SpherePriorConfig, log_area
+from latentscape.dist.sphere import SpherePrior, SpherePriorConfig, log_area
 from latentscape.laws.conditional import check_storage
 from latentscape.measure.latent import evaluate_model
 from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
@@ -185,6 +187,18 @@ def test_a_spherical_autoencoder_learns():
     start = model(SpherePriorConfig(), "spherical", latent=2, likelihood=GaussianConfig(scale="fixed", value=0.1))
     x = clusters(200, 20_000)
     assert float(elbo(made, x).mean()) > float(elbo(start, x).mean()) + 10
+
+
+def test_a_spherical_posterior_that_went_too_far_finds_back():
+    """A rate that costs nothing yet lets it grow as sharp as it likes; once it costs, the way back must be open."""
+    form = build_form("spherical", 8, model(SpherePriorConfig(), "spherical").prior)
+    raw = torch.tensor([[1.0, 0, 0, 0, 0, 0, 0, 0, b] for b in (2.0, 11.0, 12.5, 20.0)], requires_grad=True)
+    q = form(raw)
+    kl_divergence(q, SpherePrior(8)()).sum().backward()
+    assert bool((raw.grad[:, 8] > 1e-5).all())
+    assert float(q.concentration[0].detach()) == pytest.approx(1 + 8 * math.exp(2.0))
+    assert bool((q.concentration[1:].diff() > 0).all())
+    assert q.concentration[-1] < 1 + 8 * math.exp(12.0)
 
 
 def test_a_spherical_posterior_that_the_rate_has_flattened_still_points_somewhere():

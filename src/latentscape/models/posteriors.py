@@ -12,7 +12,9 @@ Letters: d latent width, raw numbers a and b.
   :math:`-\sum \log w`.
 * ``spherical``: for the hypersphere, the Power Spherical law around :math:`a / \|a\|` with concentration
   :math:`\kappa = 1 + d\, e^b`, b one number (see :mod:`latentscape.dist.sphere`). Without the 1, which costs about
-  1 / (2 d) nats, all that a code does would vanish, and its gradients with it, once the rate has driven b down.
+  1 / (2 d) nats, all that a code does would vanish, and its gradients with it, once the rate has driven b down. Beyond
+  11, :math:`12 - e^{11 - b}` stands in place of b, so that a code which went too far while its rate was cheap (a
+  warm-up) finds back.
 """
 
 from abc import ABC, abstractmethod
@@ -36,8 +38,9 @@ _WIDE = 2.0
 """Where a log scale begins to be held back; it never reaches 1 more."""
 _BLUNTEST = 1.0
 """Least concentration of the spherical form (as in De Cao and Aziz 2020)."""
-_SHARPEST = 12.0
-"""Bound of the spherical b: beyond it, single precision could not tell a draw from the mode."""
+_SHARPEST = 11.0
+"""Where the spherical b begins to be held back; 1 more, which it never reaches, is where single precision could no
+longer tell a draw from the mode."""
 
 
 class Form(nn.Module, ABC):
@@ -107,7 +110,7 @@ class Cap(Form):
 
     def forward(self, raw: Tensor) -> PowerSpherical:
         """Return the Power Spherical law."""
-        concentration = _BLUNTEST + self.dim * raw[:, self.dim].clamp_max(_SHARPEST).exp()
+        concentration = _BLUNTEST + self.dim * held_below(raw[:, self.dim], _SHARPEST).exp()
         return PowerSpherical(normalize(raw[:, : self.dim], dim=1), concentration)
 
 
