@@ -105,6 +105,17 @@ def test_the_lazy_guard_freezes_at_the_first_bad_step():
     assert same(weights(one), weights(lazy))
 
 
+def test_the_lazy_guard_freezes_the_average_too():
+    one, lazy = learner(toy(poison=3), averaging=0.9), learner(toy(poison=3), eager=False, averaging=0.9)
+    for index in range(3):
+        one.update(index, *batches()(index))
+    for index in range(7):
+        lazy.update(index, *batches()(index))
+    found = lazy.average.tensors()
+    for name, value in one.average.tensors().items():
+        assert torch.allclose(value, found[name], rtol=1e-5, atol=1e-7), name
+
+
 @pytest.mark.parametrize("eager", [True, False])
 def test_a_refused_step_leaves_running_averages_alone(eager):
     def step():

@@ -29,10 +29,16 @@ class Average:
         self._values = {name: parameter.detach().clone() for name, parameter in parameters.items()}
 
     @torch.no_grad()
-    def follow(self, t: int) -> None:
-        """Take in the weights after step t, t = 1, 2, ..."""
+    def follow(self, t: int, frozen: Tensor | None = None) -> None:
+        """Take in the weights after step t, t = 1, 2, ...; not where ``frozen``, a flag on their device, is 1."""
         weight = (1 - self.decay) / (1 - self.decay**t)
-        torch._foreach_lerp_(list(self._values.values()), list(self._parameters.values()), weight)
+        values, weights = list(self._values.values()), list(self._parameters.values())
+        if frozen is None:
+            torch._foreach_lerp_(values, weights, weight)
+        else:
+            way = torch._foreach_sub(weights, values)
+            torch._foreach_mul_(way, weight * (1 - frozen))
+            torch._foreach_add_(values, way)
 
     @contextmanager
     def worn(self) -> Iterator[None]:

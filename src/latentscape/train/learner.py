@@ -31,8 +31,8 @@ class Learner:
 
     The NaN guard never lets a non-finite loss or gradient into the weights, nor what such a step made of running
     averages into the buffers. On the CPU it looks at once. Elsewhere looking would wait for the device at every step,
-    so there it holds a flag on the device that freezes weights, moments (fused Adam's ``found_inf``) and buffers from
-    the first bad step on, and :meth:`healthy` looks when it is asked.
+    so there it holds a flag on the device that freezes weights, their average, moments (fused Adam's ``found_inf``) and
+    buffers from the first bad step on, and :meth:`healthy` looks when it is asked.
 
     Args:
         step: model and objective; trained in place.
@@ -104,7 +104,7 @@ class Learner:
                 group["lr"] = self.rate
             self._adam.step()
             if self.average is not None:
-                self.average.follow(index + 1)
+                self.average.follow(index + 1, None if self.eager else self._bad)
         self._adam.zero_grad()
         return loss if accepted else None
 
