@@ -69,6 +69,18 @@ def test_posterior_is_bayes():
     assert torch.allclose(iw_bound(model, x, samples=7), exact, atol=2e-3)
 
 
+def test_autocast_around_it_changes_nothing():
+    x = data(200)
+    model = Ppca(PpcaConfig(latent=3), (12,)).fit([x])
+    found = []
+    for on in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=on):
+            found.append(model.terms(x))
+    assert torch.equal(found[0].distortion, found[1].distortion)
+    assert torch.equal(found[0].rate[0], found[1].rate[0])
+
+
 def test_orthogonal_loadings_make_a_diagonal_posterior():
     model = Ppca(PpcaConfig(latent=3), (12,)).fit([data()])
     covariance = model.posterior(torch.zeros(1, 12)).covariance_matrix[0].detach()

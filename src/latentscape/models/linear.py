@@ -27,9 +27,10 @@ from torch.distributions import LowRankMultivariateNormal, MultivariateNormal
 
 from latentscape.core.config import Record
 from latentscape.core.errors import ConfigError, DataError, LikelihoodError
+from latentscape.core.precision import without_autocast
 from latentscape.dist.conditional import Context, Latents
 from latentscape.dist.diagonal import DiagonalNormal
-from latentscape.models.model import LatentModel, Layer, generate_flat
+from latentscape.models.model import LatentModel, Layer, Terms, generate_flat
 
 
 class PpcaConfig(Record):
@@ -144,6 +145,11 @@ class Ppca(LatentModel):
         distance = (centred.square().sum(1) - seen.square().sum(0)) / variance
         volume = (n - d) * variance.log() + 2 * root.diagonal().log().sum()
         return -0.5 * (n * math.log(2 * math.pi) + volume + distance)
+
+    def terms(self, x: Tensor, context: Context = {}, *, samples: int = 1, exact: bool = True) -> Terms:
+        """Return distortion and rate, in full precision even under autocast: all of it is products of matrices."""
+        with without_autocast(x.device):
+            return super().terms(x, context, samples=samples, exact=exact)
 
     def infer(self, x: Tensor, context: Context = {}, *, samples: int = 1, mean: bool = False) -> tuple[Layer, ...]:
         """Return the one layer, with the exact posterior."""
