@@ -11,6 +11,7 @@ from latentscape.core.config import parse
 from latentscape.core.errors import ConfigError
 from latentscape.dist.conditional import point
 from latentscape.dist.likelihoods import GaussianConfig
+from latentscape.models import perceptual
 from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
 from latentscape.models.model import Step
 from latentscape.models.objectives import Elbo, ElboConfig
@@ -253,3 +254,27 @@ def test_short_windows_and_odd_settings_are_refused():
         Perceptual(PerceptualConfig(spectral=SPECTRAL), step.model)
     with pytest.raises(ConfigError, match="that 4 divides"):
         parse(SpectralConfig, {"windows": [30]})
+
+
+@pytest.mark.parametrize("distance", [spectral_distance, octave_distance])
+def test_two_processes_with_half_a_batch_each_have_the_distance_of_the_whole(monkeypatch, distance):
+    """What one process would hand to the others is noted in a first pass, and handed over in a second one."""
+    level = torch.logspace(-3, 0, 8).reshape(8, 1, 1, 1)
+    wanted, found = (torch.rand(8, 1, 33, 5) * level for _ in range(2))
+    whole = distance([wanted], [found])
+    said = ([], [])
+
+    def half(rank, between):
+        mean = lambda value: between(value[None]).mean(0)  # noqa: E731
+        monkeypatch.setattr(perceptual, "mean_over_processes", mean, raising=False)
+        monkeypatch.setattr(perceptual, "gather_rows", between, raising=False)
+        rows = slice(4 * rank, 4 * rank + 4)
+        return distance([wanted[rows]], [found[rows]])
+
+    for rank in range(2):
+        half(rank, lambda rows, rank=rank: said[rank].append(rows) or rows)
+    means = []
+    for rank in range(2):
+        turns = iter(zip(*said, strict=True))
+        means.append(half(rank, lambda rows, turns=turns: torch.cat(next(turns))))
+    assert torch.allclose(torch.stack(means).mean(), whole, rtol=1e-5)

@@ -2,7 +2,8 @@ r"""Cures for the average sound: what a decoded window is judged by beside its l
 
 Letters: x a raw window ``[b, c, n]``, y the mean of p(x | z) at the sampled z, S_w(x) magnitudes at resolution w (a
 view handed in: this room knows nothing of sound), V their number, f the critic's logit of "a sound of the corpus",
-:math:`\varphi_l` what its layer l sees, L its layers, s the softplus, a bar the mean over everything.
+:math:`\varphi_l` what its layer l sees, L its layers, s the softplus, a bar the mean over everything, of all processes
+that share a batch.
 
 A Gaussian's best mean is the average of all that the code leaves open: sound whose phase is open averages to silence.
 Terms that don't see phase are added to alpha D + beta R, each with a weight in nats an item:
@@ -59,6 +60,7 @@ from torch.func import functional_call
 from torch.nn.functional import softplus
 
 from latentscape.core.config import Record
+from latentscape.core.distributed import gather_rows, mean_over_processes
 from latentscape.core.errors import ConfigError
 from latentscape.dist.conditional import Context, point
 from latentscape.models.model import Loss, Model, Terms
@@ -202,7 +204,7 @@ class Perceptual(Elbo):
                 total = total + self.told.spectral.weight * self.told.spectral.octaves * octaves
                 log |= {"octaves": octaves.detach()}
         if self.told.critic is not None and self.critic is not None:
-            scale = x.detach().square().mean().sqrt().clamp_min(1e-8)
+            scale = mean_over_processes(x.detach().square().mean()).sqrt().clamp_min(1e-8)
             features, adversary, critic = self._contest(self.critic, x / scale, made / scale)
             log |= {"features": features.detach(), "adversary": adversary.detach(), "critic": critic.detach()}
             if self.training:
@@ -216,7 +218,10 @@ class Perceptual(Elbo):
         held = {name: parameter.detach() for name, parameter in critic.named_parameters()}
         *wanted, _ = [seen.detach() for seen in functional_call(critic, held, (x,))]
         *found, value = functional_call(critic, held, (made,))
-        apart = [(a - b).abs().mean() / a.abs().mean().clamp_min(1e-8) for a, b in zip(wanted, found, strict=True)]
+        apart = [
+            (a - b).abs().mean() / mean_over_processes(a.abs().mean()).clamp_min(1e-8)
+            for a, b in zip(wanted, found, strict=True)
+        ]
         true, false = critic(x)[-1].float(), critic(made.detach())[-1].float()
         adversary, own = softplus(-value.float()).mean(), softplus(-true).mean() + softplus(false).mean()
         return torch.stack(apart).mean(), adversary, own
@@ -225,7 +230,8 @@ class Perceptual(Elbo):
 def spectral_distance(wanted: list[Tensor], found: list[Tensor]) -> Float[Tensor, ""]:
     """Return the spectral term of magnitudes, one pair a resolution (see the module)."""
     apart = [
-        (a - b).abs().mean() / a.mean().clamp_min(SILENCE) + ((a + SILENCE).log() - (b + SILENCE).log()).abs().mean()
+        (a - b).abs().mean() / mean_over_processes(a.mean()).clamp_min(SILENCE)
+        + ((a + SILENCE).log() - (b + SILENCE).log()).abs().mean()
         for a, b in zip(wanted, found, strict=True)
     ]
     return torch.stack(apart).mean()
@@ -236,8 +242,13 @@ def octave_distance(wanted: list[Tensor], found: list[Tensor]) -> Float[Tensor, 
     apart = []
     for x, y in zip(wanted, found, strict=True):
         a, b = octaves_of(x), octaves_of(y)
-        apart.append(torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(a) + (a.log() - b.log()).abs().mean())
+        apart.append(_norm(a - b) / _norm(a) + (a.log() - b.log()).abs().mean())
     return torch.stack(apart).mean()
+
+
+def _norm(values: Tensor) -> Float[Tensor, ""]:
+    """Return the norm of the values of all processes."""
+    return torch.linalg.vector_norm(gather_rows(torch.linalg.vector_norm(values).unsqueeze(0)))
 
 
 def octaves_of(magnitudes: Float[Tensor, "b c f t"]) -> Float[Tensor, "b c o t"]:
