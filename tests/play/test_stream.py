@@ -220,6 +220,38 @@ def test_only_so_many_play_and_connect(port, monkeypatch):
         pages[0].listen(500)  # the others go on
 
 
+def test_a_listener_that_has_gone_silent_gives_its_place_to_others(port, monkeypatch):
+    """A tab whose sound card stands still keeps its connection, but nobody hears it."""
+    monkeypatch.setattr(limits, "PLAYERS", 1)
+    monkeypatch.setattr(session, "ASLEEP_SECONDS", 0.3)
+    with Listener(port) as asleep, Listener(port) as awake:
+        asleep.say(type="play")
+        asleep.take(credit=False)
+        time.sleep(2.0)
+        awake.say(type="play")
+        awake.listen(500)
+        asleep.say(type="played", samples=asleep.got)  # it wakes where all places are taken
+        with pytest.raises(ConnectionClosed) as caught:
+            asleep.listen(10**9)
+        assert caught.value.rcvd.code == 1013
+        awake.listen(awake.got + 500)
+
+
+def test_a_listener_that_wakes_takes_its_place_again(port, monkeypatch):
+    monkeypatch.setattr(limits, "PLAYERS", 1)
+    monkeypatch.setattr(session, "ASLEEP_SECONDS", 0.3)
+    with Listener(port) as page, Listener(port) as other:
+        page.say(type="play")
+        page.take(credit=False)
+        time.sleep(2.0)
+        page.say(type="played", samples=page.got)
+        page.listen(page.got + 500)
+        other.say(type="play")
+        with pytest.raises(ConnectionClosed) as caught:
+            other.listen(10**9)
+        assert caught.value.rcvd.code == 1013
+
+
 BAD = [
     "", "[", "null", "[]", "3", '"play"', "{}", '{"type":1}', '{"type":"nonsense"}', '{"type":["play"]}', '{"type":"hello"}',
     '{"type":"point"}', '{"type":"point","code":[]}', '{"type":"point","code":[1,2,3]}', '{"type":"point","code":"abcd"}',

@@ -30,6 +30,8 @@ from latentscape.play.stage import Stage, rounded
 
 MAGIC = 0x4C53434E
 HEADER = struct.Struct("<IId")
+ASLEEP_SECONDS = 10.0
+"""s without a word on what was heard, after which a listener that plays gives its place to others."""
 REPLACE_SECONDS = 0.02
 """s between two replacements: a hand's orders come quicker than they can be heard, and each costs a lead's work."""
 HELLO_SECONDS = 10.0
@@ -60,7 +62,7 @@ class Session:
         self._wake = asyncio.Event()
         self._sending = asyncio.Lock()
         self._sent = self._most = 0
-        self._replaced = 0.0
+        self._replaced = self._began = 0.0
         self._ear: Ear
         self._messages, self._volume = Bucket(limits.MESSAGES), Bucket(limits.MESSAGE_VOLUME)
         self._mistakes = Bucket(limits.MISTAKES)
@@ -139,6 +141,7 @@ class Session:
             case Message():
                 if values["type"] == "play":
                     self._take_part()
+                    self._began = time.monotonic()
                 if isinstance(message, Travel):
                     order = await self.desk.do(message.order, self.stage)
                 else:
@@ -146,6 +149,8 @@ class Session:
                 player.submit(order, message.seq)
             case Played():
                 heard = min(message.samples, self._most)
+                if player.playing:
+                    self._take_part()  # again, after it was asleep
                 if self._ear.tell(heard, message.underruns, message.late, time.monotonic()):
                     player.starved()
             case Ahead():
@@ -170,6 +175,8 @@ class Session:
                 await self._wake.wait()
                 continue
             now = time.monotonic()
+            if min(self._ear.silence(now), now - self._began) > ASLEEP_SECONDS:
+                self.hall.playing.discard(self)
             wait, free = self._wait(player, now), self._ear.free(now)
             if player.outdated(free):
                 wait = min(wait, self._replaced + REPLACE_SECONDS - now)
