@@ -162,7 +162,9 @@ class Instrument(Space):
         z = self._draw(n, labels, seed, temperature) if stage is None else stage.sample(n, seed).cpu()
         if self.representation is None:
             return self.decode(z, labels)
-        waves = torch.stack([self.render(row[None], seconds, quality=quality, labels=labels) for row in z])
+        players = [self if vary is not None else self._apart(number) for number in range(n)]
+        way: dict[str, Any] = {"quality": quality, "labels": labels}
+        waves = torch.stack([one.render(row[None], seconds, **way) for one, row in zip(players, z, strict=True)])
         return softened(waves, self.representation.sample_rate)
 
     def morph(
@@ -205,6 +207,10 @@ class Instrument(Space):
         return self.render(mixed, longer if seconds is None else seconds, quality=quality, labels=labels)
 
     # parts
+
+    def _apart(self, number: int) -> "Instrument":
+        """Return the instrument of the sound of that number among several: itself, where a code says all of it."""
+        return self
 
     def _plan(self, points: Path | Tensor, seconds: float | None) -> tuple[int, Callable[[int], Callable]]:
         """Return how many samples to make, and count -> (low, high) -> points, evaluated piece by piece."""

@@ -19,7 +19,7 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from latentscape.core.errors import UsageError
-from latentscape.core.random import seeded
+from latentscape.core.random import seed_of, seeded
 from latentscape.dist.conditional import point
 from latentscape.geometry.path import Path
 from latentscape.instrument.drawn import DrawnVoice
@@ -116,10 +116,15 @@ class Streamed(Instrument):
         with evaluating(self.model), seeded("slow", seed, device=self.device):
             s = self.model.slow(z, windows * self.window.length // slow.hop, warmth[1])
         waves = []
-        for g, course in zip(z, s, strict=True):
+        for number, (g, course) in enumerate(zip(z, s, strict=True)):
             steps = course.unflatten(1, (windows, -1)).movedim(0, 1).flatten(1)
-            waves.append(same.render(torch.cat([g.expand(windows, -1), steps], 1).cpu(), seconds, labels=labels))
+            points = torch.cat([g.expand(windows, -1), steps], 1).cpu()
+            waves.append(same._apart(number).render(points, seconds, labels=labels))
         return softened(torch.stack(waves), self._sound().sample_rate)
+
+    def _apart(self, number: int) -> Instrument:
+        """Return one with draws of its own: what a code leaves open, several sounds must not have in common."""
+        return self.drawn(self.manner, seed_of(self.seed, "sound", number)) if number else self
 
     def _features(
         self, source: Callable[[int, int], Tensor], count: int, labels: Labels | None, *, moving: bool = True
