@@ -103,6 +103,12 @@ def test_axes_and_options(codes):
     three = here.walk("lissajous", frequencies=(1, 2, 3))
     assert isinstance(three, Lissajous)
     assert len(three.axes) == 3
+    told = here.walk("lissajous", axes=[0, "brightness", 3])  # each axis has a frequency of its own, also untold
+    assert isinstance(told, Lissajous)
+    assert told.frequencies == (4.0, 3.0, 2.0)
+    assert here.walk("lissajous").frequencies == (3.0, 2.0)
+    with pytest.raises(UsageError, match=r"a lissajous got axes \[0, 1\], expected 3"):
+        here.walk("lissajous", axes=[0, 1], frequencies=(1, 2, 3))
 
 
 @pytest.mark.parametrize("axes", [None, [0, 3], ["brightness", 2]])

@@ -85,12 +85,13 @@ def _about(
 ) -> PathRecord:
     chart = space.chart
     needed = {"traversal": 1, "grid": 2, "circle": 2, "spiral": 2}.get(kind)
+    if kind == "lissajous":
+        count = 2 if axes is None else len(axes)
+        needed = len(options.setdefault("frequencies", tuple(range(count + 1, 1, -1))))
     if axes is not None and (needed or len(axes)) != len(axes):
         raise UsageError(f"a {kind} got axes {list(axes)}, expected {needed}")
     if axes is not None and len(set(axes)) < len(axes):
         raise UsageError(f"a {kind} got axes {list(axes)}, expected different ones")
-    if kind == "lissajous" and axes is None:
-        needed = len(options.get("frequencies", (3, 2)))
     chosen, sizes = _axes(space, axes, _carrying(chart) if kind == "diagonal" else needed)
     if needed and len(chosen) < needed:
         raise UsageError(f"a {kind} needs {needed} axes, but the latent space has {chart.dim}")
