@@ -10,6 +10,7 @@ import torch
 from typed import RATE, TINY, shell
 
 from latentscape.core.storage import load_tensors, save_json, save_tensors
+from latentscape.instrument.loading import load
 from latentscape.models.second_stage import MixtureStageConfig, fit_second_stage
 from latentscape.signal.waveform import Waveform, WaveformConfig
 from latentscape.workshop.making import clips_of, own_sounds
@@ -247,6 +248,39 @@ def test_codes_that_were_cut_have_their_own_length(run, folder, tmp_path):
 
 
 def test_a_second_stage_is_fitted_once_and_drawn_from(run, tmp_path, capsys):
+def test_a_run_has_its_name_also_where_it_is_the_folder_that_one_is_in(run, folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(run)
+    assert shell("encode", ".", folder / "dull" / "00.wav", "--out", tmp_path / "codes") == 0
+    about = next((tmp_path / "codes").rglob("*.json"))
+    assert json.loads(about.read_text())["run"] == "tiny"
+    assert shell("evaluate", ".", "--part", "valid") == 0
+    assert "tiny, valid part" in capsys.readouterr().out
+    assert load(".").name == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--temperature", 0.5], "no temperature and no layers"),
+        (["--vary-layer", 1], "no temperature and no layers"),
+        (["--retries", 1], "--retries is for models"),
+        (["--out", "{there}"], "add --overwrite"),
+        (["--label", "instrument=flute"], "is not known"),
+    ],
+)
+def test_nothing_is_fitted_for_what_is_refused(run, tmp_path, capsys, more, said):
+    """To fit a second stage takes longest of all."""
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "sample001.wav").touch()
+    more = [str(word).format(there=there) for word in more]
+    bare = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("second-stage-*"))
+    assert shell("sample", bare, "--second-stage", "mixture", "--out", tmp_path / "s", *more) == 2
+    assert said in (err := capsys.readouterr().err)
+    assert "fitting" not in err
+    assert not list(bare.glob("second-stage-*"))
+
+
     for name in ("a", "b"):
         assert (
             shell("sample", run, "--second-stage", "mixture", "--count", 2, "--seconds", 0.2, "--out", tmp_path / name)

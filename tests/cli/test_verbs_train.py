@@ -64,6 +64,21 @@ def test_overwrite_keeps_the_old_run_beside(folder, tmp_path, unfinished):
     assert (tmp_path / "r.old2" / "weights.safetensors").exists()
 
 
+def test_a_run_that_one_stands_in_is_not_put_aside(folder, tmp_path, capsys, monkeypatch):
+    """The old one would take the working folder along, and "." would still be it."""
+    kept = tmp_path / "r"
+    trained(folder, kept, TINY)
+    before = sorted(path.stat().st_mtime_ns for path in kept.rglob("*"))
+    (kept / "sub").mkdir()
+    for place, name in ((kept, "."), (kept / "sub", ".."), (kept, kept)):
+        monkeypatch.chdir(place)
+        assert shell("train", folder, "--recipe", "frames", "--run", name, "--overwrite", *TINY) == 2
+        assert "is the folder that you are in" in capsys.readouterr().err
+    (kept / "sub").rmdir()
+    assert sorted(path.stat().st_mtime_ns for path in kept.rglob("*")) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["r"]
+
+
 def test_a_source_that_changes_in_training_costs_no_run(folder, tmp_path, monkeypatch):
     root = tmp_path / "changing"
     shutil.copytree(folder / "dull", root)

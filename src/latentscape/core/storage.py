@@ -55,6 +55,11 @@ def atomic(path: Path) -> Iterator[Path]:
                 temporary.unlink()
 
 
+def name_of(folder: Path) -> str:
+    """Return the name of a folder, however its path is written: ``.`` has one, too."""
+    return os.path.basename(os.path.abspath(folder))
+
+
 def require_writable(folder: Path) -> None:
     """Refuse a folder to be made where nothing can be written; nothing is written to find out.
 

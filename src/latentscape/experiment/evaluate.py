@@ -19,7 +19,7 @@ from torch import Tensor
 
 from latentscape.core.errors import UsageError
 from latentscape.core.heap import passing
-from latentscape.core.storage import digest_of
+from latentscape.core.storage import digest_of, name_of
 from latentscape.data.corpus import ImageCorpus, SoundCorpus
 from latentscape.data.examples import Examples
 from latentscape.data.sounds import SoundExamples
@@ -102,7 +102,7 @@ def evaluate(
         if instrument is not None and source is None:
             numbers |= factor_figures(instrument.chart)
         count = heard.count(chosen_part)
-    return Figures(f"{run.name}, {source or part + ' part'} ({count} items):", numbers, left_out=left_out)
+    return Figures(f"{name_of(run)}, {source or part + ' part'} ({count} items):", numbers, left_out=left_out)
 
 
 def _other(source: str, prepared: Opened) -> SoundCorpus | ImageCorpus:
@@ -122,10 +122,10 @@ def _evaluate_tagger(run: Path, source: str | None, part: PartName, samples: int
         raise UsageError(f"--samples is of models with latents, and {run} holds a tagger")
     listener, prepared = load_listener(run, device), open_run(run)
     if source is None:
-        return part_figures(listener, prepared, part, f"{run.name}, {part} part")
+        return part_figures(listener, prepared, part, f"{name_of(run)}, {part} part")
     corpus = _other(source, prepared)
     assert isinstance(corpus, SoundCorpus)
-    found = tag_figures(listener, corpus, undivided(corpus).clips(corpus, "test"), f"{run.name}, {source}", {})
+    found = tag_figures(listener, corpus, undivided(corpus).clips(corpus, "test"), f"{name_of(run)}, {source}", {})
     return replace(found, left_out=corpus.leaves_out())
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from latentscape.core.heap import passing
-from latentscape.core.storage import save_json
+from latentscape.core.storage import name_of, save_json
 from latentscape.data.examples import Batch, Examples
 from latentscape.data.sounds import SoundExamples
 from latentscape.experiment.evaluate import measure, moved
@@ -70,7 +70,7 @@ def finish(run: Path, outcome: Outcome, trained: Prepared, say: Say, device: str
         chart, codes = chart_of(instrument, examples)
         chart.save(run)
         numbers |= factor_figures(chart)
-        figures = Figures(f"{run.name}, test part ({examples.count('test')} items):", numbers)
+        figures = Figures(f"{name_of(run)}, test part ({examples.count('test')} items):", numbers)
         save_json(run / "verdict.json", {"lines": verdict.lines(), "figures": figures.to_json()})
         name_axes(load(run, device), codes).save(run)
         instrument = load(run, device)
@@ -103,7 +103,7 @@ def _finish_waves(run: Path, waves: Waves, prepared: Prepared, outcome: Outcome,
     vectors = () if prepared.vectors is None else tuple(f"{line}." for line in prepared.vectors.lines())
     verdict = replace(judge_run(prepared, outcome), notes=(*words_on_labels(labels), *vectors))
     numbers = measure_waves(waves, prepared.examples, "test", prepared.examples) | labels
-    figures = Figures(f"{run.name}, test part ({prepared.examples.count('test')} items):", numbers)
+    figures = Figures(f"{name_of(run)}, test part ({prepared.examples.count('test')} items):", numbers)
     save_json(run / "verdict.json", {"lines": verdict.lines(), "figures": figures.to_json()})
     say("making sounds and the page")
     show_waves(run, waves, prepared, outcome, verdict, numbers)
@@ -114,7 +114,7 @@ def _finish_tagger(run: Path, prepared: Prepared, outcome: Outcome, device: str)
     """Measure and judge a tagger, and write its page."""
     listener = load_listener(run, device)
     verdict = judge_run(prepared, outcome)
-    figures = part_figures(listener, prepared, "test", f"{run.name}, test part")
+    figures = part_figures(listener, prepared, "test", f"{name_of(run)}, test part")
     save_json(run / "verdict.json", {"lines": verdict.lines(), "figures": figures.to_json()})
     show_tags(run, listener, outcome, verdict, figures)
     return verdict, figures

@@ -249,8 +249,12 @@ def _require_free(run: Path, overwrite: bool) -> None:
         return
     if not run.is_dir() or (any(run.iterdir()) and not (run / "run.json").exists()):
         raise UsageError(f"{run} exists and is not a run; choose another name")
-    if (run / "run.json").exists() and not overwrite:
+    if not (run / "run.json").exists():
+        return
+    if not overwrite:
         raise UsageError(f"{run} exists; go on with --resume, or start again with --overwrite (the old one is kept)")
+    if Path.cwd().is_relative_to(run.resolve()):  # it would take us along, and "." would still be the old one
+        raise UsageError(f"{run} is the folder that you are in, which can't be put aside; start from another one")
 
 
 def _move_aside(run: Path) -> Path:

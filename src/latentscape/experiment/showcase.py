@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from latentscape import __version__
-from latentscape.core.storage import load_json, save_bytes_to
+from latentscape.core.storage import load_json, name_of, save_bytes_to
 from latentscape.data.corpus import Clip, Column, SoundCorpus
 from latentscape.data.examples import Examples
 from latentscape.data.images import ImageExamples
@@ -377,7 +377,7 @@ def compose(
     )
     source = facts["source"].rstrip("/").rpartition("/")[2]
     return Page(
-        title=run.name,
+        title=name_of(run),
         lead=f"A latent space of {source}, learnt with the recipe {facts['recipe']}.",
         facts=tuple(card),
         sections=(

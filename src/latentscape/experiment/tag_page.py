@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from latentscape import __version__
-from latentscape.core.storage import load_json
+from latentscape.core.storage import load_json, name_of
 from latentscape.experiment.tagging import TagFigures, shown
 from latentscape.instrument.tagging import Listener
 from latentscape.report.items import Commands, Item, Page, Picture, Section, Table, Text
@@ -31,7 +31,7 @@ def show_tags(run: Path, listener: Listener, outcome: Outcome, verdict: Verdict,
     )
     leading = "accuracy" if "accuracy" in figures.numbers else "macro_pr_auc"
     page = Page(
-        title=run.name,
+        title=name_of(run),
         lead=f"A tagger of {facts['source'].rstrip('/').rpartition('/')[2]}, recipe {facts['recipe']}.",
         facts=(
             (f"{figures.numbers[leading].value:.3f}", leading.replace("_", " ") + ", test part"),

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from latentscape.core.errors import UsageError
+from latentscape.core.storage import name_of
 from latentscape.data.corpus import Column
 from latentscape.data.examples import Batch, Examples
 from latentscape.data.images import ImageExamples
@@ -113,7 +114,7 @@ def use_of_latents(
         else:
             assert isinstance(examples, ImageExamples)
             numbers |= _seen(instrument, examples)
-    return Figures(f"{run.name}, use of the code ({sum(len(x) for x, _ in held)} items of the test part):", numbers)
+    return Figures(f"{name_of(run)}, use of the code ({sum(len(x) for x, _ in held)} items of the test part):", numbers)
 
 
 def _costs_without(run: Path, examples: Examples, model: Model, device: str) -> Costs:

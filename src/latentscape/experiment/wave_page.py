@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from latentscape import __version__
-from latentscape.core.storage import load_json
+from latentscape.core.storage import load_json, name_of
 from latentscape.data.examples import Examples
 from latentscape.data.hearing import Place
 from latentscape.data.sounds import SoundExamples
@@ -81,7 +81,7 @@ def show_waves(
     rows = tuple((name, f"{number.value:.4g}", number.unit) for name, number in numbers.items())
     reach = waves.model.receptive_field
     page = Page(
-        title=run.name,
+        title=name_of(run),
         lead=f"A model of the wave of {facts['source'].rstrip('/').rpartition('/')[2]}, recipe {facts['recipe']}.",
         facts=(
             (f"{numbers['bits_per_sample'].value:.3f}", "bits a sample, test part"),

@@ -15,7 +15,7 @@ import torch
 
 from latentscape.core.building import built
 from latentscape.core.errors import ConfigError, LatentscapeError, StorageError, UsageError
-from latentscape.core.storage import as_record, load_object, load_tensors
+from latentscape.core.storage import as_record, load_object, load_tensors, name_of
 from latentscape.data.word_vectors import FILE as WORDS
 from latentscape.data.word_vectors import WordVectors
 from latentscape.instrument.axes import FILE as AXES
@@ -76,7 +76,7 @@ def load(run: File | str, device: str = "auto") -> Instrument:
     if naming is not None and len(naming.mean) != sum(math.prod(shape) for shape in model.latent_shapes):
         raise StorageError(f"{run / AXES} has {len(naming.mean)} dimensions, the model others; it is of another run")
     return instrument_of(model)(
-        model, opened.representation, opened.window, opened.vocabulary, chart, opened.config, run.name, naming
+        model, opened.representation, opened.window, opened.vocabulary, chart, opened.config, name_of(run), naming
     )
 
 
@@ -100,7 +100,7 @@ def load_waves(run: File | str, device: str = "auto") -> Waves | None:
     local = opened.space.local
     hearing = Local(local, opened.representation.sample_rate, load) if local else None
     vectors = WordVectors.load(run) if (run / f"{WORDS}.json").exists() else None
-    return Waves(opened.model, opened.representation, opened.vocabulary, opened.config, run.name, hearing, vectors)
+    return Waves(opened.model, opened.representation, opened.vocabulary, opened.config, name_of(run), hearing, vectors)
 
 
 def load_listener(run: File | str, device: str = "auto") -> Listener:
@@ -118,7 +118,7 @@ def load_listener(run: File | str, device: str = "auto") -> Listener:
     assert opened.representation is not None
     opened.model.requires_grad_(False)
     classes = opened.vocabulary[opened.model.config.label]
-    return Listener(opened.model, opened.representation, opened.window, classes, opened.config, run.name)
+    return Listener(opened.model, opened.representation, opened.window, classes, opened.config, name_of(run))
 
 
 def is_listener(run: File) -> bool:

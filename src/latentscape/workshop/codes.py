@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from latentscape.core.errors import DataError, StorageError, UsageError
-from latentscape.core.storage import atomic, digest_of, load_object, save_json
+from latentscape.core.storage import atomic, digest_of, load_object, name_of, save_json
 from latentscape.data.hearing import Place
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load_waves
@@ -75,7 +75,7 @@ def encode(run: Path, source: str, out: Path, making: Making = Making()) -> list
         with atomic(target) as temporary, open(temporary, "wb") as file:
             np.save(file, codes, allow_pickle=False)
         about = {
-            "run": run.name,
+            "run": name_of(run),
             "weights": weights,
             "shape": ["latent", "time"],
             "rate_hz": sound.frame_rate / instrument.step,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from latentscape.core.errors import UsageError, nearest
-from latentscape.core.storage import digest_of
+from latentscape.core.storage import digest_of, name_of
 from latentscape.geometry.pace import timed_like
 from latentscape.geometry.paths import Moved, PathRecord, Recorded, Retimed, load_path, save_path
 from latentscape.instrument.instrument import Instrument
@@ -77,7 +77,7 @@ def walk(
         wave = softened(wave, sound.sample_rate)
     saved = []
     if way.save is not None:  # first, so that no sound is written where this fails
-        save_path(way.save, path, {"run": run.resolve().name, "weights": digest_of(run / WEIGHTS)})
+        save_path(way.save, path, {"run": name_of(run), "weights": digest_of(run / WEIGHTS)})
         saved.append(f"{way.save}: {type(path).__name__.lower()}, {path.dim} dimensions, {path.size} points")
     return [write(target, wave, sound, making), *saved]
 
