@@ -280,6 +280,7 @@ def test_nothing_is_fitted_for_what_is_refused(run, tmp_path, capsys, more, said
     assert "fitting" not in err
     assert not list(bare.glob("second-stage-*"))
 
+def test_a_second_stage_is_fitted_once_and_drawn_from(run, tmp_path, capsys):
 
     for name in ("a", "b"):
         assert (
@@ -307,6 +308,13 @@ def test_nothing_is_fitted_for_what_is_refused(run, tmp_path, capsys, more, said
     assert "did you mean 'mixture'" in capsys.readouterr().err
     assert shell("sample", run, "--second-stage", "mixture", "--temperature", 0.5, "--out", tmp_path / "d") == 2
     assert "no temperature" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("over", "said"), [(1.0001, ""), (2.0, ", turned down by 6.0 dB")])
+def test_a_turn_of_no_tenth_of_a_dB_is_not_told(tmp_path, over, said):
+    wave = torch.full((1, RATE), over * 10 ** (-1 / 20))
+    target = tmp_path / "w.wav"
+    assert write(target, wave, Waveform(WaveformConfig(sample_rate=RATE)), Making()) == f"{target}: 1.00 s{said}"
 
 
 def test_what_is_not_finite_is_not_written_and_says_why(run, tmp_path, capsys):

@@ -1,5 +1,6 @@
 """The verbs that make sound from a run."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -132,7 +133,7 @@ def sample(
     if stage is not None:
         from latentscape.experiment.second_stage import second_stage
 
-        drawn = second_stage(run, stage, saying(False), device)
+        drawn = partial(second_stage, run, stage, saying(False), device)
     warmth = draw.temperatures(temperature)
     way = {"count": count, "seconds": seconds, "seed": seed, "vary": vary, "stage": drawn, "temperature": warmth}
     drawing = draw.Drawing(strength, nucleus, prime, retries, timeline, words)

@@ -66,12 +66,13 @@ def sample(
     seed: int = 0,
     temperature: float | Sequence[float] = 1.0,
     vary: int | None = None,
-    stage: SecondStage | None = None,
+    stage: Callable[[], SecondStage] | None = None,
     drawing: Drawing = Drawing(),
 ) -> list[str]:
     """Write draws from the prior, or from a second stage: sounds, or one picture of images.
 
     ``vary`` is the one layer of a hierarchy, 1 at the top, that is drawn while the others are at their means.
+    ``stage`` is called once nothing is left that could be refused: to fit one takes time.
     """
     if (waves := load_waves(run, making.device)) is not None:
         if vary is not None or not isinstance(temperature, int | float):
@@ -82,7 +83,12 @@ def sample(
             raise UsageError(f"{waves.name} makes waves itself; leave --vocoder out")
         return _sample_waves(run, waves, out, making, count, seconds, seed, temperature, drawing)
     instrument = load(run, making.device)
-    drawn: dict[str, Any] = {"seed": seed, "temperature": temperature, "vary": vary, "stage": stage}
+    if stage is not None and (temperature != 1 or vary is not None):
+        raise UsageError(
+            "a second stage has no temperature and no layers; leave --temperature and --vary-layer out, or the stage"
+        )
+    instrument.context(making.labels, 1)  # labels that are not known
+    drawn: dict[str, Any] = {"seed": seed, "temperature": temperature, "vary": vary}
     stem = "sample" if vary is None else f"layer{vary}-"
     if instrument.representation is None:
         drawing.refuse(run)
@@ -96,6 +102,7 @@ def sample(
                 raise UsageError(f"{run} neither hears words with times nor is told of words; leave --{option} out")
         instrument = instrument.drawn(Manner(nucleus=drawing.nucleus, strength=drawing.strength))
     else:
+        drawn["stage"] = stage and stage()
         drawing.refuse(run)
     instrument = speaking(instrument, making)
     sound = instrument.representation
@@ -111,6 +118,7 @@ def sample(
 
 
 def _sample_waves(
+    drawn["stage"] = stage and stage()
     run: Path,
     waves: Waves,
     out: Path,
