@@ -65,6 +65,8 @@ def test_evaluate_another_source(run, folder, capsys):
     text = capsys.readouterr().out
     assert "lsd_sound_model" in text
     assert text.splitlines()[-1].startswith("left out: 'empty.wav' is empty")
+    assert shell("evaluate", run, folder, "--part", "train") == 2  # all of it is measured, whatever is said
+    assert "--part is of the run's own sounds" in capsys.readouterr().err
 
 
 @pytest.mark.no_cover  # heavy, and others run most of its lines

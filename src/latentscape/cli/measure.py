@@ -74,6 +74,8 @@ def evaluate(
         return
     if without is not None:
         raise UsageError("--without goes with --latent-use")
+    if source is not None and part != "test":
+        raise UsageError("--part is of the run's own sounds; another SOURCE is measured whole: leave one out")
     from latentscape.experiment.evaluate import evaluate as work
 
     chosen = {} if items is None else {"items": items}
