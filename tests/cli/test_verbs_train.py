@@ -191,6 +191,15 @@ def test_two_processes_train_one_run(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     few = [*TINY, "--set", "train.max_steps=6", "--set", "train.log_every=2"]
     assert shell("train", folder, "--run", tmp_path / "two", *few, "--recipe", "frames", "--devices", 2) == 0
+def test_json_says_what_the_lines_say(folder, tmp_path, capsys, unfinished):
+    path = tmp_path / "my run"
+    assert shell("train", folder, "--run", path, "--json", *TINY, "--set", "train.max_steps=4") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["message"] == "All 4 steps are done."
+    assert [shlex.split(command)[1:3] for command in told["next"]] == [["play", str(path)], ["walk", str(path)]]
+    assert told["page"] is None  # nothing was measured and shown
+
+
     trained(folder, tmp_path / "one", few)
     losses = []
     for name in ("two", "one"):

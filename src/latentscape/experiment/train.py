@@ -50,10 +50,13 @@ class Summary:
         return {
             "run": str(self.run),
             "outcome": self.outcome.reason,
+            "message": self.outcome.message,
             "steps": self.outcome.step,
             "seconds": self.outcome.seconds,
             "verdict": None if self.verdict is None else self.verdict.lines(),
             "figures": None if self.figures is None else self.figures.to_json(),
+            "page": None if self.figures is None else str(self.run / "index.html"),
+            "next": list(self.offers),
         }
 
 
