@@ -13,7 +13,7 @@ from latentscape.core.storage import load_tensors, save_json, save_tensors
 from latentscape.instrument.loading import load
 from latentscape.models.second_stage import MixtureStageConfig, fit_second_stage
 from latentscape.signal.waveform import Waveform, WaveformConfig
-from latentscape.workshop.making import clips_of, own_sounds
+from latentscape.workshop.making import Making, clips_of, own_sounds, write
 
 
 def test_reconstruct_keeps_paths_lengths_and_never_overwrites(run, folder, tmp_path, capsys):

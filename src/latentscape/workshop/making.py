@@ -233,5 +233,5 @@ def write(target: Path, wave: Tensor, sound: Representation, making: Making) -> 
     scale = 10 ** (making.peak / 20) / loudest if making.peak is not None and loudest else 1.0
     gain = audio.write(target, (scale * wave).numpy(), sound.sample_rate, overwrite=making.overwrite)
     gain += 20 * math.log10(scale)
-    scaled = f", turned {'up' if gain > 0 else 'down'} by {abs(gain):.1f} dB" if gain else ""
+    scaled = f", turned {'up' if gain > 0 else 'down'} by {abs(gain):.1f} dB" if abs(gain) >= 0.05 else ""
     return f"{target}: {wave.shape[1] / sound.sample_rate:.2f} s{scaled}"
