@@ -247,7 +247,6 @@ def test_codes_that_were_cut_have_their_own_length(run, folder, tmp_path):
     assert abs(soundfile.info(sound).frames - about["samples"]) <= 2048
 
 
-def test_a_second_stage_is_fitted_once_and_drawn_from(run, tmp_path, capsys):
 def test_a_run_has_its_name_also_where_it_is_the_folder_that_one_is_in(run, folder, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(run)
     assert shell("encode", ".", folder / "dull" / "00.wav", "--out", tmp_path / "codes") == 0
@@ -280,8 +279,8 @@ def test_nothing_is_fitted_for_what_is_refused(run, tmp_path, capsys, more, said
     assert "fitting" not in err
     assert not list(bare.glob("second-stage-*"))
 
-def test_a_second_stage_is_fitted_once_and_drawn_from(run, tmp_path, capsys):
 
+def test_a_second_stage_is_fitted_once_and_drawn_from(run, tmp_path, capsys):
     for name in ("a", "b"):
         assert (
             shell("sample", run, "--second-stage", "mixture", "--count", 2, "--seconds", 0.2, "--out", tmp_path / name)

@@ -27,6 +27,19 @@ def test_restyle_keeps_rate_depth_and_channels_and_refuses_in_a_line(run, folder
     assert soundfile.info(texture).frames == round(0.4 * RATE)
     places = {"@c": content, "@s": style, "@x": tmp_path / "x.wav", "@r": run, "@p": tmp_path / "p.wav"}
     refusals = {
+        ("restyle", "-", style, "--out", "@x", "--strength", 0.3): "weigh a content",
+        ("restyle", "-", style, "--out", "@x", "--content-weight", 2): "weigh a content",
+        ("restyle", content, style, "--out", "@x", "--label", "instrument=flute"): "--label is told to a run",
+        (
+            "inpaint",
+            content,
+            "--out",
+            "@x",
+            "--gap",
+            "0.2:0.3",
+            "--label",
+            "instrument=flute",
+        ): "--label is told to a run",
         ("restyle", content, style, "--out", out): "--overwrite",
         ("restyle", content, style, "--out", content, "--overwrite"): "one of the sounds themselves",
         ("restyle", content, style, "--out", tmp_path / "x.ogg"): "expected one of",

@@ -183,14 +183,14 @@ def test_images_train_and_show(digits, tmp_path, capsys):
     assert (digits / "pictures" / "samples.png").exists()
     assert shell("sample", digits, "--count", 5, "--out", tmp_path / "s") == 0
     assert (tmp_path / "s" / "samples.png").read_bytes()[:4] == b"\x89PNG"
+    for option, value in (("vocoder", digits), ("peak", -3)):
+        assert shell("sample", digits, "--count", 5, "--out", tmp_path / "t", f"--{option}", value) == 2
+        assert f"makes images, not sound; leave --{option} out" in capsys.readouterr().err
+    assert not (tmp_path / "t").exists()
     assert shell("walk", digits, "--out", tmp_path / "w.wav") == 2
     assert "makes images" in capsys.readouterr().err
 
 
-def test_two_processes_train_one_run(folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    few = [*TINY, "--set", "train.max_steps=6", "--set", "train.log_every=2"]
-    assert shell("train", folder, "--run", tmp_path / "two", *few, "--recipe", "frames", "--devices", 2) == 0
 def test_json_says_what_the_lines_say(folder, tmp_path, capsys, unfinished):
     path = tmp_path / "my run"
     assert shell("train", folder, "--run", path, "--json", *TINY, "--set", "train.max_steps=4") == 0
@@ -200,6 +200,10 @@ def test_json_says_what_the_lines_say(folder, tmp_path, capsys, unfinished):
     assert told["page"] is None  # nothing was measured and shown
 
 
+def test_two_processes_train_one_run(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    few = [*TINY, "--set", "train.max_steps=6", "--set", "train.log_every=2"]
+    assert shell("train", folder, "--run", tmp_path / "two", *few, "--recipe", "frames", "--devices", 2) == 0
     trained(folder, tmp_path / "one", few)
     losses = []
     for name in ("two", "one"):

@@ -82,17 +82,21 @@ def sample(
         if making.vocoder is not None:
             raise UsageError(f"{waves.name} makes waves itself; leave --vocoder out")
         return _sample_waves(run, waves, out, making, count, seconds, seed, temperature, drawing)
-    instrument = load(run, making.device)
     if stage is not None and (temperature != 1 or vary is not None):
         raise UsageError(
             "a second stage has no temperature and no layers; leave --temperature and --vary-layer out, or the stage"
         )
+    instrument = load(run, making.device)
     instrument.context(making.labels, 1)  # labels that are not known
     drawn: dict[str, Any] = {"seed": seed, "temperature": temperature, "vary": vary}
     stem = "sample" if vary is None else f"layer{vary}-"
     if instrument.representation is None:
         drawing.refuse(run)
+        for option, value in (("vocoder", making.vocoder), ("peak", making.peak)):
+            if value is not None:
+                raise UsageError(f"{run} makes images, not sound; leave --{option} out")
         target = targets_of(out, ["samples" if vary is None else f"layer{vary}"], ".png", making)[0]
+        drawn["stage"] = stage and stage()
         return [write_images(target, instrument.sample(count, labels=making.labels, **drawn))]
     if isinstance(instrument, Streamed):
         if drawing.prime is not None:
@@ -102,12 +106,12 @@ def sample(
                 raise UsageError(f"{run} neither hears words with times nor is told of words; leave --{option} out")
         instrument = instrument.drawn(Manner(nucleus=drawing.nucleus, strength=drawing.strength))
     else:
-        drawn["stage"] = stage and stage()
         drawing.refuse(run)
     instrument = speaking(instrument, making)
     sound = instrument.representation
     assert sound is not None
     targets = targets_of(out, [f"{stem}{number:03d}" for number in range(count)], SUFFIX, making)
+    drawn["stage"] = stage and stage()
     made = list(instrument.sample(count, seconds, **making.voice, **drawn))
 
     def again(own: int) -> Tensor:
@@ -118,7 +122,6 @@ def sample(
 
 
 def _sample_waves(
-    drawn["stage"] = stage and stage()
     run: Path,
     waves: Waves,
     out: Path,

@@ -92,5 +92,7 @@ def inpaint(
     say: Callable[[str], None] = lambda line: None,
 ) -> list[str]:
     """Write a sound with its gaps filled in, by a run's model or without one; see :mod:`latentscape.edit`."""
+    if making.labels and run is None:
+        raise UsageError("--label is told to a run; give one before the sound, or leave it out")
     instrument = None if run is None else sounding(run, making)[0]
     return repair(sound, out, what, instrument, making.labels, overwrite=making.overwrite, say=say)

@@ -55,6 +55,8 @@ def restyle_file(
     if out.suffix.lower() not in CONTAINERS:
         raise UsageError(f"--out {out} ends in '{out.suffix}', expected one of {', '.join(sorted(CONTAINERS))}")
     _needs(what, texture=texture)
+    if making.labels and what.run is None:
+        raise UsageError("--label is told to a run; give one with --run, or leave it out")
     if what.preview is not None and what.preview.suffix.lower() not in audio.WRITTEN:
         known = ", ".join(sorted(audio.WRITTEN))
         raise UsageError(f"--preview {what.preview} ends in '{what.preview.suffix}', expected one of {known}")
@@ -155,6 +157,8 @@ def _needs(what: Restyling, *, texture: bool) -> None:
         raise UsageError(f"--method {name} needs no run; leave --run out")
     if texture and method.place == "codes":
         raise UsageError(f"--method {name} needs a content; give a sound in place of '-'")
+    if texture and (what.wish.strength != 1 or what.wish.content is not None):
+        raise UsageError("--strength and --content-weight weigh a content, which '-' leaves out; leave them out, too")
     if not method.evaluations and (what.wish.evaluations or what.wish.content is not None or what.preview is not None):
         raise UsageError(f"--method {name} searches nothing; leave --steps, --content-weight and --preview out")
     if what.seconds is not None and not texture:
