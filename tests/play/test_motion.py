@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from latentscape.core.errors import UsageError
-from latentscape.geometry.paths import Circle, Line
+from latentscape.geometry.paths import Circle, Line, Lissajous
 from latentscape.play import limits, load
 from latentscape.play.envelope import Ramp
 from latentscape.play.limits import Bucket, Rate, read_json
@@ -136,3 +136,13 @@ def test_json_that_can_do_harm(text):
 def test_json():
     assert read_json('{"a": [1, 2.5]}') == {"a": [1, 2.5]}
     assert limits.MESSAGE_BYTES > 2000 * 64 * 12
+
+
+def test_a_figure_that_crosses_its_begin_half_way_is_closed():
+    """Sines are at their centre at the begin, in the middle and at the end."""
+    figure = Lissajous(centre=[0.6, -0.4], axes=[0, 1], radius=[2.0, 1.0])
+    motion = Motion(figure.start.float(), 0.01)
+    motion.travel(figure, 1.0, True, 0.0)
+    points = torch.stack([motion.next() for _ in range(300)])
+    expected = figure.evaluate(torch.arange(300, dtype=torch.float64) % 100 / 100).float()
+    torch.testing.assert_close(points[1:], expected[1:], atol=1e-5, rtol=0)

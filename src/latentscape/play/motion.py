@@ -24,6 +24,8 @@ AHEAD = 32
 """Points of a path that are evaluated at a time."""
 CLOSED = 1e-3
 """A path whose ends are this close, as a share of its extent, is closed: no glide where it begins again."""
+PLACES = 38
+"""That tell a path's extent: a figure of sines goes through its middle at halves and quarters, not at 37ths."""
 
 Loop = bool | Literal["bounce"]
 
@@ -35,9 +37,9 @@ class Journey:
         self.path, self.loop = path, loop
         self._natural = step_seconds / seconds
         self._start, self._count, self._pace = 0.0, 0, pace
-        ends = path.evaluate(torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64))
-        extent = float((ends - ends.mean(0)).norm(dim=1).max())
-        self.closed = float((ends[2] - ends[0]).norm()) <= CLOSED * extent
+        points = path.evaluate(torch.linspace(0, 1, PLACES, dtype=torch.float64))
+        extent = float((points - points.mean(0)).norm(dim=1).max())
+        self.closed = float((points[-1] - points[0]).norm()) <= CLOSED * extent
         self._points: list[Tensor] = []
 
     @property
