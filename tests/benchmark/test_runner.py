@@ -137,9 +137,8 @@ def test_cells_of_other_settings_are_neither_kept_nor_lost_unasked(finished, tmp
 
 
 def test_a_failed_cell_is_told_and_stops_nobody_and_is_tried_again(tmp_path):
-    grid = grid_of(
-        tmp_path / "g.yaml", values={"grey": {"data": {"binarise": "none"}}, "5": {"objective": {"warmup": 5}}}
-    )
+    values = {"grey": {"data": {"binarise": "none"}}, "5": {"objective": {"warmup": 5}}}
+    grid = grid_of(tmp_path / "g.yaml", values=values, measure="mse_grey")
     out, said = tmp_path / "out", []
     tally = run_grid(load_grid(grid), out, in_turn, said.append)
     assert tally.failed == ("digits.VAE.warm-up-grey.s0",)
