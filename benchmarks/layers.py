@@ -1,12 +1,14 @@
 r"""What each layer of a hierarchy holds, which over-fits, and what helps: recognition models and cures side by side.
 
 Every combination is a run of its own on the same data and steps, through the shell's own recipe `hierarchy-images`;
-what is finished is not trained again. Printed a run, for layers from the top:
+what is finished is not trained again. Training sees the pictures as they are, but for the cure that varies them.
+Printed a run, for layers from the top:
 
 * ``nll``: importance-weighted, K samples, on test images, with its standard error; ``elbo`` on validation;
 * ``rate``, ``active``, ``change``: nats, latents above 0.05 nat, how far the output moves when the layer is redrawn;
 * ``gap D``, ``gap R``: validation less training, of the distortion and of every layer's rate; these, too, of the
   weights that were kept, the best validation's, which are those that ``nll`` and ``agree`` are of;
+* ``gap ELBO``, ``gap NLL``: test less training of both bounds; what the first has more is the encoder's fault;
 * ``agree``: share of test images whose class the judge still calls the same when this layer alone is drawn anew.
 
     python benchmarks/layers.py --out runs/layers --source mnist-static --steps 15000 [--only ladder]
@@ -26,7 +28,7 @@ from latentscape.experiment.run import Request
 from latentscape.experiment.train import brought_to_end
 from latentscape.instrument.loading import load
 from latentscape.measure.judges import judge_of
-from latentscape.models.bounds import iw_bound
+from latentscape.models.bounds import elbo, iw_bound
 
 RECOGNITION = {
     "factorised": ("model.recognition=factorised",),
@@ -35,8 +37,9 @@ RECOGNITION = {
     "ladder, precisions": ("model.merge=precision",),
 }
 CURES = {
-    "none": (),
+    "none": ("data.warp=null",),
     "dropout 0.2": ("model.levels.dropout=0.2",),
+    "varied pictures": ("data.warp={turn: 5, shear: 0.05, stretch: 0.04, shift: 0.5}",),
     "free bits": ("objective.free_bits=[0,0.5,0.5]",),
     "half the width": ("model.levels.widths=[64,96,128]",),
     "no averaging": ("train.averaging=0",),
@@ -47,8 +50,17 @@ def measure(run: Path, items: int, samples: int, judged: int) -> dict:
     instrument = load(run)
     model, layers = instrument.model, len(instrument.model.latent_shapes)
     with open_run(run).examples as examples:
-        held = [(x.to(instrument.device), context) for x, context in examples.held("test", 100, items)]
+        seen, held = (
+            [(x.to(instrument.device), context) for x, context in examples.held(part, 100, items)]
+            for part in ("train", "test")
+        )
         nll = -torch.cat([iw_bound(model, x, context, samples=samples) for x, context in held]).double()
+        both = {
+            name: [
+                torch.cat([bound(model, *one, samples=100) for one in some]).double().mean() for some in (seen, held)
+            ]
+            for name, bound in (("gap ELBO", elbo), ("gap NLL", iw_bound))
+        }
         x = torch.cat([x for x, _ in held])[:judged]
     facts = load_object(run / "run.json")
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -68,6 +80,7 @@ def measure(run: Path, items: int, samples: int, judged: int) -> dict:
         "error": float(nll.std() / len(nll) ** 0.5),
         "elbo": kept["elbo"],
         "gap D": kept["gap_distortion"],
+        **{name: float(trained - tested) for name, (trained, tested) in both.items()},
         **each,
         "agree": agree,
         "steps": facts["steps"],
@@ -83,6 +96,7 @@ def line(name: str, row: dict) -> str:
     return (
         f"{name:32} nll {row['nll']:.2f} ({row['error']:.2f})  elbo {row['elbo']:.2f}  rate {words('rate', '.1f')}  "
         f"active {words('active', '.0f')}  change {words('change')}  gap D {row['gap D']:.2f}  gap R {words('gap R')}  "
+        f"gap ELBO {row['gap ELBO']:.2f}  gap NLL {row['gap NLL']:.2f}  "
         f"agree {words('agree')}  {row['seconds'] / 60:.1f} min"
     )
 
@@ -108,7 +122,13 @@ def main() -> None:
         run = args.out / f"{recognition}, {cure}".replace(", ", "-").replace(" ", "-")
         file = run.with_suffix(".json")
         if not file.exists():
-            sets = (*RECOGNITION[recognition], *CURES[cure], f"train.max_steps={args.steps}", *args.sets)
+            sets = (
+                *CURES["none"],
+                *RECOGNITION[recognition],
+                *CURES[cure],
+                f"train.max_steps={args.steps}",
+                *args.sets,
+            )
             request = Request(args.source, run, "hierarchy-images", sets)
             if not brought_to_end(request, lambda text: print(text, flush=True)):
                 raise SystemExit(f"stopped; the same command goes on with {run}")
