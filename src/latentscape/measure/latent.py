@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import Distribution
 
 from latentscape.core.errors import DataError
 from latentscape.core.random import seed_of, seeded
@@ -39,7 +38,8 @@ class Examination:
         items: n.
         distortion: nats an item.
         rate: nats an item; +inf for a deterministic encoder.
-        elbo_error: standard error of the ELBO over items, nats.
+        elbo_error: standard error of the ELBO, nats, over items taken for independent: too small where they are windows
+            of few sounds.
         dimension_rate: nats a dimension ``[d]``, layers one after the other; ``None`` where there is no finite rate.
         mean_variance: variance over items of the posterior mean ``[d]``.
         squared_error: of x against its reconstruction from the posterior mean, a value, in squared units of x; where a
@@ -127,16 +127,17 @@ def dimension_rate(layer: Layer) -> Float[Tensor, "b d"]:
     means and variances (NaN where those are unknown, +inf for a deterministic encoder).
     """
     rate = layer.rate_per_value()
-    rate = _marginal_rate(layer.q, layer.p) if rate is None else rate
+    rate = _marginal_rate(layer) if rate is None else rate
     return rate.expand(*layer.z.shape)[0].flatten(1)
 
 
-def _marginal_rate(q: Distribution, p: Distribution) -> Tensor:
+def _marginal_rate(layer: Layer) -> Tensor:
+    q, p = layer.q, layer.p
     try:
         ratio = q.variance / p.variance
         return 0.5 * (ratio + (q.mean - p.mean).square() / p.variance - 1 - ratio.log())
     except NotImplementedError:
-        return torch.full(q.batch_shape + q.event_shape, math.nan)
+        return layer.z.new_full(q.batch_shape + q.event_shape, math.nan)
 
 
 def evaluate_model(model: LatentModel, batches: Batches, *, seed: int = 0) -> dict[str, Number]:

@@ -89,7 +89,8 @@ def seam_course(
     """
     window = 4 * max(16, round(_WINDOW_SECONDS * sample_rate / 4))
     hop = window // 4
-    power = magnitudes(wave.double().mean(0), window, hop).square() / (0.1875 * window**2)  # sums to the mean square
+    mono = wave.detach().cpu().double().mean(0)
+    power = magnitudes(mono, window, hop).square() / (0.1875 * window**2)  # sums to the mean square
     middle = (torch.arange(power.shape[1]) * hop + window / 2) / sample_rate
     near = ((middle[:, None] - torch.tensor(list(joins), dtype=torch.float64)).abs() <= reach).any(1)
     change = near[1:] | near[:-1]

@@ -1,5 +1,6 @@
 """Sounds to codes and back."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from latentscape.core.errors import DataError, StorageError, UsageError
-from latentscape.core.storage import atomic, digest_of, load_object, name_of, save_json
+from latentscape.core.storage import digest_of, load_object, name_of, save_bytes_to, save_json
 from latentscape.data.hearing import Place
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load_waves
@@ -72,8 +73,9 @@ def encode(run: Path, source: str, out: Path, making: Making = Making()) -> list
     for target, (_, wave) in zip(targets, clips, strict=True):
         samples = wave()
         codes = instrument.encode(samples, making.labels).T.contiguous().numpy()
-        with atomic(target) as temporary, open(temporary, "wb") as file:
-            np.save(file, codes, allow_pickle=False)
+        file = io.BytesIO()  # on a full disk numpy's own writing says how many bytes were missed, not why
+        np.save(file, codes, allow_pickle=False)
+        save_bytes_to(target, file.getvalue())
         about = {
             "run": name_of(run),
             "weights": weights,
