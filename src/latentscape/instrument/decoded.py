@@ -13,8 +13,6 @@ from torch import Tensor
 
 from latentscape.instrument.space import Space
 from latentscape.measure.spectral import QUIET, SPECTRAL, frames_of, spectral_descriptors
-from latentscape.registry import Window
-from latentscape.signal.representation import Representation
 
 UNITS = {**SPECTRAL, "attack": "decades of s"}
 """All descriptors of decoded points, and their units."""
@@ -36,8 +34,7 @@ def described(space: Space, z: Float[Tensor, "n d"]) -> dict[str, Float[np.ndarr
     rows = max(1, min(_ROWS, (1 << 21) // max(1, int(np.prod(space.model.event_shape)))))
     found: list[dict[str, np.ndarray]] = []
     for low in range(0, len(z), rows):
-        x = space.legal(torch.cat(list(space.events(z[low : low + rows])))).cpu()
-        found.append(_describe(representation, space.window, x))
+        found.append(described_events(space, torch.cat(list(space.events(z[low : low + rows])))))
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
@@ -51,11 +48,16 @@ def audible(values: Mapping[str, np.ndarray], silence: float) -> dict[str, np.nd
     return {name: np.where(values["loudness"] >= silence, value, np.nan) for name, value in values.items()}
 
 
-def _describe(representation: Representation, window: Window, x: Tensor) -> dict[str, np.ndarray]:
-    """Return the descriptors of decoded events ``[n, f]`` or ``[n, f, t]``."""
-    features = x[..., None] if window.length == 1 else x
+def described_events(space: Space, x: Float[Tensor, "n ..."]) -> dict[str, Float[np.ndarray, " n"]]:
+    """Return the descriptors of decoded events ``[n, f]`` or ``[n, f, t]`` of a model of sound; see the module."""
+    representation = space.representation
+    assert representation is not None, "images have no descriptors of sound"
+    x = space.legal(x).cpu()
+    features = x[..., None] if space.window.length == 1 else x
     found = representation.spectrum(features)
-    if found is None or found[0].shape[2] < window.length:  # samples, whose one spectrum would hide how they change
+    if (
+        found is None or found[0].shape[2] < space.window.length
+    ):  # samples, whose one spectrum would hide how they change
         waves = representation.synthesise(features, quality="fast").numpy()
         pairs = [frames_of(wave, representation.sample_rate, _FRAMES) for wave in waves]
         root, frequency = np.stack([one for one, _ in pairs], 1), pairs[0][1]  # [frames, n, k]
