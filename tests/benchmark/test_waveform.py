@@ -4,12 +4,16 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from latentscape.benchmark import BenchmarkRequest, run_benchmark
-from latentscape.benchmark.waveform import Ear, high_share, load_waveforms
+from latentscape.benchmark.waveform import Ear, _stretches, high_share, load_waveforms
 from latentscape.benchmark.waveform_report import compose, write_waveform_report
 from latentscape.core.errors import ConfigError, UsageError
+from latentscape.data.corpus import SoundCorpus, SourceOptions
+from latentscape.data.sources import open_source
+from latentscape.data.split import split_corpus
 from latentscape.experiment.config import resolve
 from latentscape.measure.curves import curves_of
 from latentscape.measure.journey import statistics
@@ -98,6 +102,19 @@ def made_ear() -> Ear:
     return Ear(RATE, usual, tones[:10], tones[10:], faces.mean(0), faces.std(0) + 1e-6)
 
 
+def test_it_listens_to_all_of_a_corpus(tmp_path):
+    for number in range(240):
+        wave = sound(200.0 + 10 * number, 0.2, 0.1)
+        soundfile.write(tmp_path / f"{'abcdef'[number // 40]}_{number}.wav", wave[0].numpy(), RATE)
+    corpus = open_source(str(tmp_path), SourceOptions(pattern="{instrument}_{take}"))
+    assert isinstance(corpus, SoundCorpus)
+    split = split_corpus(corpus, seed=0)
+    waves, names = _stretches(corpus, split, "train", 800, 60)
+    assert len(waves) == 60
+    assert set(names) == {corpus.clips.columns["instrument"].text(row) for row in split.parts["train"].rows}
+    assert max(map(names.count, set(names))) <= 2 * 60 / len(set(names))
+
+
 def test_draws_like_the_corpus_are_nearer_than_others():
     ear = made_ear()
     alike, alone = ear.distances(ear.other), ear.distances([sound(3500.0)] * 20)
@@ -152,7 +169,7 @@ def test_sentences_are_computed(tmp_path):
     ]
     page = compose(cells, {"title": "t", "source": "s", "ceilings": {"frechet": 1.0}}, tmp_path)
     answer = page.sections[0].items[0].text
-    assert "nearest to the corpus from b (Frechet distance: b 2, a 3; held-out sounds of another part have 1)" in answer
+    assert "nearest to the corpus from b (Frechet distance: b 2, a 3; other held-out sounds have 1)" in answer
     assert "range of centroid: b 50 %, a 20 %" in answer
     draws = next(section for section in page.sections if section.title == "Draws").items[0]
     assert draws.rows[-1] == ("held-out sounds", "1")

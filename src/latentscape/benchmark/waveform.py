@@ -7,7 +7,7 @@ and its circle. All of it is measured against the corpus:
 * bits a sample of held-out sound, where the law is of codes (:mod:`latentscape.measure.waves`)
 * Frechet and kernel distance of draws to as many held-out sounds, in what the hidden layer of a classifier hears that
   learnt the corpus's labels from training sounds alone (:mod:`latentscape.measure.portraits`); portraits themselves
-  where it has no labels. Held-out sounds of another part stand beside: the least that can be had
+  where it has no labels. As many other held-out sounds stand beside: the least that can be had
 * deficit: share of the energy above 2 kHz (or half of the band, where that is less), dB below that of held-out sound
 * range: share of the corpus's 5 to 95 % range of centroid and loudness reached along a walk
 * seams: level and flux at the joins of a walk (:mod:`latentscape.measure.seams`)
@@ -42,6 +42,7 @@ from latentscape.core.config import Record, from_yaml, parse
 from latentscape.core.errors import ConfigError, DataError, LatentscapeError, UsageError
 from latentscape.core.storage import load_object, load_tensors, save_json, save_text
 from latentscape.data.corpus import SoundCorpus, SourceOptions
+from latentscape.data.examples import spread
 from latentscape.data.sources import open_source
 from latentscape.data.split import Split, split_corpus
 from latentscape.experiment.config import resolve
@@ -238,7 +239,7 @@ class Ear:
     Attributes:
         rate: Hz.
         usual: descriptors of training sounds.
-        real, other: held-out sounds of two parts, as many of each.
+        real, other: held-out sounds, none of one in the other.
         mean, scale: of the portraits of training sounds.
         hidden: weights and offsets of the classifier's hidden layer; ``None``: portraits are what is compared.
     """
@@ -256,13 +257,13 @@ class Ear:
         """Listen to a corpus.
 
         Raises:
-            DataError: it has no sound in one of its parts.
+            DataError: it has no two sounds in one of its parts.
         """
         split = split_corpus(corpus, seed=SPLIT_SEED)
         n = round(grid.seconds * corpus.sample_rate)
         train, names = _stretches(corpus, split, "train", n, LEARNT)
-        real, _ = _stretches(corpus, split, "test", n, grid.count)
-        other, _ = _stretches(corpus, split, "valid", n, grid.count)
+        held, _ = _stretches(corpus, split, "test", n, 2 * grid.count)
+        real, other = held[::2], held[1::2]  # of the same labels; another part may be of other speakers
         usual = statistics([curves_of(wave, corpus.sample_rate) for wave in train[:: max(1, len(train) // 100)]])
         faces = np.stack([portrait(wave, corpus.sample_rate) for wave in train])
         known = [at for at, name in enumerate(names) if name]
@@ -294,7 +295,7 @@ class Ear:
         return high_share(self.real, self.rate) - high_share(draws, self.rate)
 
     def ceilings(self) -> dict[str, float]:
-        """Return the distances of held-out sounds to those of another part, and their deficit."""
+        """Return the distances of some held-out sounds to others, and their deficit."""
         return self.distances(self.other) | {"deficit": self.deficit(self.other)}
 
     def along(self, wave: Float[Tensor, "c n"], kind: str, every: float | None) -> dict[str, float]:
@@ -336,16 +337,15 @@ def _stretches(
     clips = clips[:: max(1, len(clips) // (2 * most))]
     label = next((name for name in LABELS if name in corpus.clips.columns), None)
     column = None if label is None else corpus.clips.columns[label]
-    waves: list[Tensor] = []
-    names: list[str | None] = []
+    found: list[tuple[Tensor, str | None]] = []
     for clip in clips:
         wave = torch.from_numpy(np.array(corpus.wave(clip)))
-        if len(waves) < most and clip.frames > n // 4 and bool(wave.any()):
-            waves.append(wave)
-            names.append(None if column is None else column.text(clip.row))
-    if len(waves) < 2:
-        raise DataError(f"{corpus.name} has {len(waves)} sounds in its {part} part, expected at least two")
-    return waves, names
+        if clip.frames > n // 4 and bool(wave.any()):
+            found.append((wave, None if column is None else column.text(clip.row)))
+    if len(found) < 2:
+        raise DataError(f"{corpus.name} has {len(found)} sounds in its {part} part, expected at least two")
+    chosen = [found[at] for at in spread(len(found), most).tolist()]  # the first of them would be of few labels
+    return [wave for wave, _ in chosen], [name for _, name in chosen]
 
 
 def found_cells(out: Path) -> Sequence[Mapping[str, Any]]:

@@ -112,7 +112,7 @@ def _answers(cells: Sequence[Cell], limits: Mapping[str, float]) -> list[Item]:
         lines.append(f"A held-out sample costs least under {priced[0][1]} (bits: {row}).")
     near = sorted((cell["numbers"]["frechet"], cell["name"]) for cell in cells if _has(cell, "frechet"))
     if near:
-        beside = f"; held-out sounds of another part have {limits['frechet']:.3g}" if "frechet" in limits else ""
+        beside = f"; other held-out sounds have {limits['frechet']:.3g}" if "frechet" in limits else ""
         row = ", ".join(f"{name} {value:.3g}" for value, name in near)
         lines.append(f"Draws come nearest to the corpus from {near[0][1]} (Frechet distance: {row}{beside}).")
     wide = sorted(
