@@ -3,12 +3,14 @@
 import gzip
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
-from latentscape.benchmark import BenchmarkRequest, BenchmarkSummary, run_benchmark, suite_of
+from latentscape.benchmark import BenchmarkRequest, BenchmarkSummary, figures, run_benchmark, suite_of
 from latentscape.benchmark.catalogue import CATALOGUE
 from latentscape.benchmark.cell import run_cell
 from latentscape.benchmark.grid import GridConfig, expand
@@ -46,6 +48,22 @@ def _short(monkeypatch):
 def cell_of(changes, **more):
     values = merge(merge(yaml.safe_load(TINY.read_text()), changes), more)
     return expand(parse(GridConfig, values))[0]
+
+
+def test_real_items_are_spread_where_another_part_has_fewer(monkeypatch):
+    """Parts are in order of their labels: the first items of one would be compared with all of the other."""
+    seen = {}
+
+    def compared(view, items, real, train, measuring):
+        seen.update(items=items.tolist(), real=real.tolist())
+        return {}
+
+    parts = {"test": torch.arange(12), "valid": torch.arange(4), "train": torch.arange(2)}
+    view = SimpleNamespace(real=lambda part, count: parts[part][:count], training=2)
+    monkeypatch.setattr(figures, "view_of", lambda *about: view)
+    monkeypatch.setattr(figures, "compare", compared)
+    figures.ceilings(cell_of({}), None)
+    assert seen == {"items": [0, 1, 2, 3], "real": [0, 3, 6, 9]}
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from latentscape.benchmark.grid import Cell, MeasuringConfig
 from latentscape.benchmark.soundness import path_figures, path_limits, sound_figures, sound_limits
 from latentscape.benchmark.views import ImageView, View, view_of
 from latentscape.core.random import seeded
-from latentscape.data.examples import Examples
+from latentscape.data.examples import Examples, spread
 from latentscape.data.sounds import SoundExamples
 from latentscape.dist.conditional import point
 from latentscape.dist.divergences import why_infinite
@@ -76,7 +76,8 @@ def ceilings(cell: Cell, examples: Examples) -> Numbers:
     view = view_of(cell.source, examples, measuring.sound_seconds, measuring.quality)
     real, other = view.real("test", measuring.samples), view.real("valid", measuring.samples)
     count = min(len(real), len(other))
-    numbers = compare(view, other[:count], real[:count], view.real("train", view.training), measuring)
+    real, other = (items[spread(len(items), count)] for items in (real, other))  # their first ones are of few labels
+    numbers = compare(view, other, real, view.real("train", view.training), measuring)
     if "frechet" in numbers:
         numbers |= {f"frechet_{stage}": numbers["frechet"] for stage in STAGES}
     if isinstance(examples, SoundExamples):

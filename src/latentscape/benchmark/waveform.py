@@ -288,7 +288,8 @@ class Ear:
         audible = [wave if bool(wave.any()) else wave + 1e-6 for wave in draws]
         a, b = self.features(audible), self.features(self.real)
         count = min(len(a), len(b))
-        return {"frechet": frechet(a[:count], b[:count]), "kernel": kernel_distance(a, b).value}
+        alike = (features[spread(len(features), count)] for features in (a, b))
+        return {"frechet": frechet(*alike), "kernel": kernel_distance(a, b).value}
 
     def deficit(self, draws: Sequence[Tensor]) -> float:
         """Return how many dB less of the energy lies high up in draws than in held-out sounds."""
