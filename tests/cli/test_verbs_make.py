@@ -107,6 +107,18 @@ def test_walks_samples_and_morphs_have_the_length_asked_for(run, folder, tmp_pat
     assert "--layers got 'top'" in capsys.readouterr().err
 
 
+def test_a_loop_goes_on_where_it_ends(run, tmp_path, capsys):
+    target = tmp_path / "loop.wav"
+    assert shell("walk", run, "--seconds", 0.5, "--loop", "--out", target) == 0, capsys.readouterr().err
+    wave, _ = soundfile.read(target)
+    assert len(wave) == RATE // 2
+    assert np.abs(wave[:40]).max() > 0.1 * np.abs(wave).max()  # it does not fade in
+    assert abs(wave[0] - wave[-1]) <= 2 * np.abs(np.diff(wave)).max()
+    assert shell("walk", run, "--kind", "diagonal", "--loop", "--out", tmp_path / "open.wav") == 2
+    assert "expected a path that closes" in capsys.readouterr().err
+    assert not (tmp_path / "open.wav").exists()
+
+
 def test_a_peak_that_is_asked_for_is_met_and_said(run, folder, tmp_path, capsys):
     """A model's sounds are often far below full scale, and a limit would be no help."""
     plain, loud = tmp_path / "plain.wav", tmp_path / "loud.wav"

@@ -8,7 +8,7 @@ from scipy.special import ellipe
 from latentscape.core.errors import UsageError
 from latentscape.geometry.path import Path
 from latentscape.geometry.paths import Circle, Grid, Line, Spiral
-from latentscape.geometry.travel import Travel, join, resample, travel
+from latentscape.geometry.travel import Rounds, Travel, join, resample, travel
 from latentscape.laws.path import check_path
 
 
@@ -134,3 +134,17 @@ class Broken(Path):
 def test_the_law_catches(law):
     with pytest.raises(AssertionError):
         check_path(Broken(law), end=torch.tensor([1.0, 2.0]) if law == "end" else None)
+
+
+def test_a_closed_path_goes_round_and_round():
+    corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    lines = [Line(a=a.tolist(), b=b.tolist()) for a, b in zip(corners, corners.roll(-1, 0), strict=True)]
+    way = join(lines, [1.0, 1.0, 1.0])
+    rounds = Rounds(way, 2.5)
+    t = torch.linspace(0, 0.9, 50, dtype=torch.float64)
+    torch.testing.assert_close(rounds.evaluate(t / 2.5), way.evaluate(t))
+    torch.testing.assert_close(rounds.evaluate((1 + t) / 2.5), way.evaluate(t))
+    assert rounds.breaks == pytest.approx([number / 7.5 for number in range(1, 8)])
+    assert rounds.length() == pytest.approx(2 * way.length() + 1 + 2**0.5 / 2, rel=1e-6)
+    with pytest.raises(UsageError, match=r"line ends 1\.4 from where it begins"):
+        Rounds(Line(a=[1.0, 0.0], b=[0.0, 1.0]), 2.0)

@@ -6,11 +6,12 @@ from identity_model import Identity
 
 from latentscape.core.errors import DataError, UsageError
 from latentscape.geometry.paths import Circle, Line
+from latentscape.geometry.travel import Rounds, join
 from latentscape.instrument import stream
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.map import latent_map
 from latentscape.instrument.timing import stretch
-from latentscape.measure.seams import seam_energy
+from latentscape.measure.seams import seam_course, seam_energy
 from latentscape.registry import Window
 from latentscape.signal.mulaw import MuLaw, MuLawConfig
 from latentscape.signal.nsgt import LogNsgt, LogNsgtConfig
@@ -269,3 +270,23 @@ def test_frames_slower_than_a_segment_still_give_sound():
     features = torch.zeros(slow.frame_size, slow.frames(8))
     (wave,) = stream.whole_sound(slow, iter([features]), 8, "fast")
     assert wave.shape == (1, 8)
+
+
+@pytest.mark.parametrize("window", [Window(), Window(length=8, hop=4)], ids=str)
+def test_a_loop_has_no_join_where_it_begins_again(window):
+    player = instrument(window=window)
+    a, b = (player.encode(tone(1.0, frequency))[20] for frequency in (300.0, 420.0))
+    there, back = Line(a=a.tolist(), b=b.tolist()), Line(a=b.tolist(), b=a.tolist())
+    path = join((there, back), (1.0, 1.0))
+    whole = player.render(Rounds(path, 4.0), 4.0)
+    plain, looped = (make(path, 1.0).repeat(1, 4) for make in (player.render, player.loop))
+    assert looped.shape == whole.shape
+    flux, level = (
+        [float(seam_course(wave, RATE, (1.0, 2.0, 3.0))[name].value) for wave in (whole, looped, plain)]
+        for name in ("seam_flux", "seam_level")
+    )
+    assert level[1] == pytest.approx(level[0], abs=1.0)
+    assert flux[1] < flux[0] + 3.0 < flux[2] - 3.0
+    assert player.loop(path, 0.01).shape == (1, round(0.01 * RATE))  # shorter than a window
+    with pytest.raises(UsageError, match=r"line ends .* from where it begins, expected a path that closes"):
+        player.loop(there, 1.0)

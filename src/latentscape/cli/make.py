@@ -173,6 +173,7 @@ def walk(
     turns: Annotated[
         float | None, typer.Option(help="of a circle or spiral", show_default="1, of a spiral 3", min=0.01, max=1e6)
     ] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="no join where it begins again; the path closes")] = False,
     seed: Seed = 0,
     quality: QualityName = "best",
     join: Join = None,
@@ -188,7 +189,7 @@ def walk(
     if sounds and len(through or ()) != 1:
         raise UsageError(f"walk got '{sounds[0]}'; give sounds to go through after one --through, all of them")
     points = (*(through or ()), *(sounds or ()))
-    way = travel.Way(kind, points, onto, timing, path, save, speed, axes, radius, turns, seed)
+    way = travel.Way(kind, points, onto, timing, path, save, speed, axes, radius, turns, seed, loop)
     print_lines(
         travel.walk(run, out, way, making_of(quality, device, label, overwrite, join, vocoder, peak), seconds=seconds)
     )

@@ -7,6 +7,7 @@ Travel solves :math:`s(t) = u L` for t, so that :math:`w(u) = z(t(u))` has
 that while.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -19,6 +20,8 @@ from latentscape.geometry.path import Path, arc_length, partial_lengths
 
 _STEPS = 60
 _SOLVED = 1e-13
+_CLOSED = 1e-4
+"""Of its distance from the origin, and of 1: so far may a closed path end from its begin."""
 
 
 class Travel(Path):
@@ -73,6 +76,43 @@ class Travel(Path):
         """Return the velocity: the direction of the path times its length (zero where the path itself rests)."""
         velocity = self.path.velocity(self.times(t))
         return (self._total * torch.nn.functional.normalize(velocity, dim=1, eps=1e-300)).to(t)
+
+
+class Rounds(Path):
+    """A path that ends where it begins, gone round so many times.
+
+    Args:
+        path: closed.
+        count: of rounds, more than 0; the last one may be a part of one.
+
+    Raises:
+        UsageError: the path is not closed.
+    """
+
+    def __init__(self, path: Path, count: float) -> None:
+        apart = float((path.end - path.start).norm())
+        if apart > _CLOSED * (1 + float(path.start.norm())):
+            raise UsageError(
+                f"{type(path).__name__.lower()} ends {apart:.2g} from where it begins, expected a path that closes, "
+                "such as a circle of whole turns"
+            )
+        self.path, self.count = path, count
+
+    @property
+    def dim(self) -> int:
+        """The latent width d."""
+        return self.path.dim
+
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """The corners of every round, and where the next one begins."""
+        rounds = range(math.ceil(self.count))
+        times = ((number + corner) / self.count for number in rounds for corner in (0.0, *self.path.breaks))
+        return tuple(time for time in times if 0 < time < 1)
+
+    def evaluate(self, t: Float[Tensor, " n"]) -> Float[Tensor, "n d"]:
+        """Return the points at times ``t``."""
+        return self.path.evaluate((t * self.count).remainder(1))
 
 
 class Joined(Path):

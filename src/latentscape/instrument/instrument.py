@@ -21,12 +21,13 @@ from torch import Tensor
 from latentscape.core.errors import UsageError
 from latentscape.geometry.path import Path
 from latentscape.geometry.paths import PathRecord
+from latentscape.geometry.travel import Rounds
 from latentscape.instrument.axes import NamedAxis, Naming
 from latentscape.instrument.labels import Labels
 from latentscape.instrument.morphs import morphed
 from latentscape.instrument.naming import name_axes
 from latentscape.instrument.space import Space
-from latentscape.instrument.stream import blocks_of, softened, whole_sound
+from latentscape.instrument.stream import LOOP_SECONDS, blocks_of, looped, softened, whole_sound
 from latentscape.instrument.timing import stretch, stretched
 from latentscape.instrument.voice import Voice
 from latentscape.instrument.walks import walk
@@ -94,6 +95,30 @@ class Instrument(Space):
         else:
             waves = whole_sound(sound, self._track(samples, source, labels), samples, quality)
         return torch.cat(list(waves), -1)
+
+    def loop(
+        self, path: Path, seconds: float, *, quality: Quality = "best", labels: Labels | None = None
+    ) -> Float[Tensor, "c n"]:
+        """Return the sound of one round of a closed path that goes on at its begin where it ends, for a sampler.
+
+        A quarter of a second of the next round (of a short sound: as much as half of it) fades into the begin.
+
+        Args:
+            path: closed.
+            seconds: s, of a round.
+            quality: of the phase recovery.
+            labels: told to the model throughout.
+
+        Raises:
+            UsageError: as :meth:`render`; or the path does not end where it begins.
+        """
+        sound = self._sound()
+        samples = self._plan(path, seconds)[0]
+        more = min(round(LOOP_SECONDS * sound.sample_rate), samples // 2)
+        steps = self._count(samples + more) - 1
+        rounds = Rounds(path, max(1.0, steps * self.step * sound.hop / samples))  # by the places of its windows
+        wave = self.render(rounds, (samples + more) / sound.sample_rate, quality=quality, labels=labels)
+        return looped(wave, samples)
 
     def blocks(
         self, points: Path | Float[Tensor, "m d"], seconds: float, block: int, *, labels: Labels | None = None

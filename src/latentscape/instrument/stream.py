@@ -14,6 +14,7 @@ SEGMENT_SECONDS = 60.0
 MARGIN_SECONDS = 2.0
 FADE_SECONDS = 0.1
 EDGE_SECONDS = 0.01
+LOOP_SECONDS = 0.25
 
 
 def whole_sound(
@@ -67,6 +68,16 @@ def crossfade(before: Tensor, after: Tensor) -> Tensor:
     power = (before.square().sum() * after.square().sum()).sqrt()
     rho = ((before * after).sum() / power.clamp_min(1e-30)).clamp(0, 1)
     return ((1 - w) * before + w * after) / ((1 - w) ** 2 + w**2 + 2 * rho * w * (1 - w)).sqrt()
+
+
+def looped(wave: Tensor, samples: int) -> Tensor:
+    """Return the first ``samples`` of a sound ``[c, n]`` so that they go on at their begin where they end.
+
+    The sound is longer than that, and what it says after them fades into their begin.
+    """
+    fade = min(wave.shape[-1] - samples, samples)
+    begin = crossfade(wave[..., samples : samples + fade], wave[..., :fade])
+    return torch.cat([begin, wave[..., fade:samples]], -1)
 
 
 def fades(samples: int, fade: int) -> Tensor:

@@ -39,6 +39,7 @@ class Way:
         radius: standard deviations of the corpus; ``None`` is 2.
         turns: of a circle or spiral; ``None`` is 1, of a spiral 3.
         seed: of what is drawn.
+        loop: the sound goes on at its begin where it ends; the path is closed.
     """
 
     kind: str | None = None
@@ -52,6 +53,7 @@ class Way:
     radius: float | None = None
     turns: float | None = None
     seed: int = 0
+    loop: bool = False
 
 
 def walk(
@@ -59,7 +61,7 @@ def walk(
 ) -> list[str]:
     """Write the sound of a walk through the latent space, ``seconds`` long (default: 10, or as long as what was heard).
 
-    It fades in and out within 10 ms; the course of a recorded sound begins and ends as that does.
+    It fades in and out within 10 ms; the course of a recorded sound begins and ends as that does, a loop as it goes on.
 
     Raises:
         UsageError: names that are not known, options that contradict each other, a target that is there already.
@@ -72,8 +74,9 @@ def walk(
     instrument, sound = sounding(run, making)
     path, own = _path(run, instrument, sound, way, making)
     path = paced(instrument, path, way.speed, making.labels)
-    wave = finite(instrument.render(path, seconds or own, **making.voice), target)
-    if not _is_course(path):
+    render = instrument.loop if way.loop else instrument.render
+    wave = finite(render(path, seconds or own, **making.voice), target)
+    if not (way.loop or _is_course(path)):
         wave = softened(wave, sound.sample_rate)
     saved = []
     if way.save is not None:  # first, so that no sound is written where this fails
