@@ -21,11 +21,12 @@ range, which is level throughout.
 """
 
 import math
+from functools import cached_property
 from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -105,11 +106,16 @@ class DiscretisedLogistics(Distribution):
         self, logits: Tensor, means: Tensor, log_scales: Tensor, config: LogisticMixtureConfig, event_dim: int
     ) -> None:
         self._axis = -1 - event_dim
-        self.log_weights = logits.log_softmax(self._axis)
+        self.logits = logits
         self.means, self.log_scales, self.config = means, log_scales, config
         self.half = 1 / (config.levels - 1)
         shape = logits.shape
         super().__init__(shape[: self._axis], shape[len(shape) - event_dim :], validate_args=False)
+
+    @cached_property
+    def log_weights(self) -> Tensor:
+        """Log w, ``[*batch, K, *event]``: a pass over memory that a law whose parts are asked for is spared."""
+        return self.logits.log_softmax(self._axis)
 
     @property
     def support(self) -> Any:  # pyrefly: ignore
@@ -170,9 +176,20 @@ class DiscretisedLogistics(Distribution):
 
     def parts(self) -> "DiscretisedLogistics":
         """Return every value by itself: batch ``[*batch, *event]``, event ``()``."""
-        own = (self.log_weights, self.means, self.log_scales)
-        weights, means, scales = (part.movedim(self._axis, -1) for part in own)
-        return DiscretisedLogistics(weights, means, scales, self.config, 0)
+        own = (self.logits, self.means, self.log_scales)
+        logits, means, scales = (part.movedim(self._axis, -1) for part in own)
+        return DiscretisedLogistics(logits, means, scales, self.config, 0)
+
+    def at(self, places: Int[Tensor, "b m"]) -> "DiscretisedLogistics":
+        """Return some values of every item, batch ``[b]``, event ``[m]``; places are those of the flattened event."""
+        own = (self.logits, self.means, self.log_scales)
+        logits, means, scales = (
+            part.expand(*self.batch_shape, -1, *self.event_shape)
+            .flatten(2)
+            .gather(2, places.unsqueeze(1).expand(-1, part.shape[self._axis], -1))
+            for part in own
+        )
+        return DiscretisedLogistics(logits, means, scales, self.config, 1)
 
     def entropy(self) -> Float[Tensor, "..."]:
         """Return the entropy, ``[*batch]``, nats, summed over all levels."""
@@ -235,7 +252,7 @@ class _LogMass(torch.autograd.Function):
 
 def _rows(parts: Tensor) -> int:
     """Return so many rows a block that the numbers of each part are 256 kB; on an accelerator all at once."""
-    return max(1, 2**16 // parts[0].numel() if parts.device.type == "cpu" else len(parts))
+    return max(1, 2**16 // max(1, parts[0].numel()) if parts.device.type == "cpu" else len(parts))
 
 
 def _log_mass(

@@ -11,6 +11,7 @@ copies what it was given.
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
@@ -70,6 +71,10 @@ class Masked(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density of the hidden values, ``[..., *batch]``, nats an item."""
+        if isinstance(self.base, DiscretisedLogistics) and value.shape == self.seen.shape:
+            places, counts = _hidden(self.seen.flatten(1))
+            chosen = self.base.at(places).parts().log_prob(value.flatten(1).gather(1, places))
+            return chosen.masked_fill(~counts, 0.0).sum(1)
         return self._counted(self.values.log_prob(value))
 
     def entropy(self) -> Tensor:
@@ -81,3 +86,17 @@ class Masked(Distribution):
 
     def _filled(self, value: Tensor) -> Tensor:
         return torch.where(self.seen, self.known.to(value.dtype), value)
+
+
+def _hidden(seen: Bool[Tensor, "b n"]) -> tuple[Int[Tensor, "b m"], Bool[Tensor, "b m"]]:
+    """Return the places of the hidden values, as many as the item with most has, and which of them are such.
+
+    A mixture of logistics costs much a value, and mostly a small part of an item is hidden.
+    """
+    columns = torch.nonzero(~seen, as_tuple=True)[1]
+    count = (~seen).sum(1)
+    order = torch.arange(int(count.max()) if len(count) else 0, device=seen.device)
+    counts = order < count[:, None]
+    places = torch.zeros(counts.shape, dtype=torch.int64, device=seen.device)
+    places[counts] = columns  # both go row by row
+    return places, counts
