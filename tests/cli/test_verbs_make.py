@@ -10,6 +10,7 @@ import torch
 from typed import RATE, TINY, shell
 
 from latentscape.core.storage import load_tensors, save_json, save_tensors
+from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load
 from latentscape.models.second_stage import MixtureStageConfig, fit_second_stage
 from latentscape.signal.waveform import Waveform, WaveformConfig
@@ -105,6 +106,24 @@ def test_walks_samples_and_morphs_have_the_length_asked_for(run, folder, tmp_pat
     assert shell("morph", run, a, b, *between) == 0
     assert shell("morph", run, a, b, "--layers", "top", "--out", tmp_path / "n.wav") == 2
     assert "--layers got 'top'" in capsys.readouterr().err
+
+
+def test_a_silent_draw_is_drawn_again(run, tmp_path, capsys, monkeypatch):
+    own, asked = Instrument.sample, []
+
+    def first_silent(self, n=1, seconds=2.0, *, seed=0, **way):
+        asked.append((n, seed))
+        made = own(self, n, seconds, seed=seed, **way)
+        return torch.cat([0 * made[:1], made[1:]]) if n == 3 else made
+
+    monkeypatch.setattr(Instrument, "sample", first_silent)
+    assert shell("sample", run, "--count", 3, "--seconds", 0.5, "--out", tmp_path / "a") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert ["all that is heard is silence" in line for line in said[-3:]] == [True, False, False]
+    assert shell("sample", run, "--count", 3, "--seconds", 0.5, "--retries", 2, "--out", tmp_path / "b") == 0
+    assert "sample000.wav: 0.50 s, drawn again once" in capsys.readouterr().out
+    assert [n for n, _ in asked] == [3, 3, 1]
+    assert np.abs(soundfile.read(tmp_path / "b" / "sample000.wav")[0]).max() > 0
 
 
 def test_a_loop_goes_on_where_it_ends(run, tmp_path, capsys):
@@ -274,7 +293,7 @@ def test_a_run_has_its_name_also_where_it_is_the_folder_that_one_is_in(run, fold
     [
         (["--temperature", 0.5], "no temperature and no layers"),
         (["--vary-layer", 1], "no temperature and no layers"),
-        (["--retries", 1], "--retries is for models"),
+        (["--nucleus", 0.5], "--nucleus is for models"),
         (["--out", "{there}"], "add --overwrite"),
         (["--label", "instrument=flute"], "is not known"),
     ],

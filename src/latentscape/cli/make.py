@@ -106,7 +106,7 @@ def sample(
         str | None, typer.Option(metavar="SOUND", help="sample by sample: go on from this file or clip of the run")
     ] = None,
     retries: Annotated[
-        int, typer.Option(help="sample by sample: draw again what is mere noise or silence, so many times", min=0)
+        int, typer.Option(help="draw again what is silence, or, sample by sample, mere noise, so many times", min=0)
     ] = 0,
     timeline: Annotated[
         Path | None,

@@ -24,6 +24,7 @@ from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.map import LatentMap, latent_map
 from latentscape.instrument.neighbourhood import neighbourhood
 from latentscape.instrument.stream import softened
+from latentscape.measure.failing import failing
 from latentscape.measure.latent import Examination
 from latentscape.measure.measure import Number
 from latentscape.measure.spectral import SPECTRAL, describe_clip
@@ -46,6 +47,10 @@ GROUND = "brightness"
 MAP_SECONDS = 4.0
 MAP_IMAGES = 3000
 WALK_SECONDS = 8.0
+_HELD = {
+    False: "a point drawn from the prior, held",
+    True: "a point drawn from the prior, held: silence, as parts of the sounds are that it has learnt",
+}
 WALKS = {
     "circle": "around the middle of the corpus, in the plane of its two widest axes",
     "spiral": "from the middle outwards, three turns",
@@ -142,7 +147,7 @@ def sound_sections(run: Path, instrument: Instrument, examples: SoundExamples, c
         walks.append(kept_sound(run, "morph", "morph", morph, rate, f"from {heard[0].name} to {heard[-1].name}"))
     samples = instrument.sample(4, 2.0)
     drawn: list[Item] = [
-        kept_sound(run, f"sample-{number}", f"sample {number}", wave, rate, "a point drawn from the prior, held")
+        kept_sound(run, f"sample-{number}", f"sample {number}", wave, rate, _HELD[failing(wave, rate) == "silence"])
         for number, wave in enumerate(samples, 1)
     ]
     compared: list[Item] = []

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 Failure = Literal["silence", "noise"]
+FAILURES: tuple[Failure, ...] = ("silence", "noise")
 FRAME_SECONDS = 0.1
 PIECE = 256
 SILENT_DB = -60.0

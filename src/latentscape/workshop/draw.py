@@ -14,7 +14,7 @@ from latentscape.core.storage import save_bytes_to
 from latentscape.instrument.loading import load, load_waves
 from latentscape.instrument.streamed import Streamed
 from latentscape.instrument.waves import Waves
-from latentscape.measure.failing import failing
+from latentscape.measure.failing import FAILURES, Failure, failing
 from latentscape.models.second_stage import SecondStage
 from latentscape.nets.wavenet_sampler import Manner
 from latentscape.workshop.making import SUFFIX, Making, sound_of, speaking, targets_of, write
@@ -25,13 +25,13 @@ WARMEST = 1000.0
 
 @dataclass(frozen=True)
 class Drawing:
-    """How a model that draws sample after sample does it; any other model refuses what is set.
+    """How a model that draws sample after sample does it; any other refuses what is set, but for ``retries`` of sounds.
 
     Attributes:
         strength: of the labels, or of the code; 1 is what was learnt.
         nucleus: mass of the likeliest codes that are drawn from.
         prime: a recording, or a clip of the run, that every sound goes on from.
-        retries: draws made again where a sound is mere noise or silence.
+        retries: draws made again where a sound is silence, or, drawn sample after sample, mere noise.
         timeline: a file of words or labels with times that every sound hears.
         words: a file of word vectors, for words of a label that the run does not keep.
     """
@@ -43,15 +43,14 @@ class Drawing:
     timeline: Path | None = None
     words: Path | None = None
 
-    def refuse(self, run: Path) -> None:
+    def refuse(self, run: Path, *, sounds: bool) -> None:
         """Refuse what was set, for a model that makes a whole item at once.
 
         Raises:
             UsageError: names the first option that means nothing to it.
         """
-        told: dict[str, Any] = {"strength": self.strength != 1, "nucleus": self.nucleus != 1}
-        told |= {"prime": self.prime, "retries": self.retries}
-        told |= {"timeline": self.timeline, "words": self.words}
+        told: dict[str, Any] = {"strength": self.strength != 1, "nucleus": self.nucleus != 1, "prime": self.prime}
+        told |= {"retries": self.retries and not sounds, "timeline": self.timeline, "words": self.words}
         for option in (option for option, value in told.items() if value):
             raise UsageError(f"--{option} is for models that draw sample after sample, which {run} does not")
 
@@ -91,7 +90,7 @@ def sample(
     drawn: dict[str, Any] = {"seed": seed, "temperature": temperature, "vary": vary}
     stem = "sample" if vary is None else f"layer{vary}-"
     if instrument.representation is None:
-        drawing.refuse(run)
+        drawing.refuse(run, sounds=False)
         for option, value in (("vocoder", making.vocoder), ("peak", making.peak)):
             if value is not None:
                 raise UsageError(f"{run} makes images, not sound; leave --{option} out")
@@ -106,7 +105,7 @@ def sample(
                 raise UsageError(f"{run} neither hears words with times nor is told of words; leave --{option} out")
         instrument = instrument.drawn(Manner(nucleus=drawing.nucleus, strength=drawing.strength))
     else:
-        drawing.refuse(run)
+        drawing.refuse(run, sounds=True)
     instrument = speaking(instrument, making)
     sound = instrument.representation
     assert sound is not None
@@ -117,7 +116,8 @@ def sample(
     def again(own: int) -> Tensor:
         return instrument.sample(1, seconds, **making.voice, **drawn | {"seed": own})[0]
 
-    notes = _mend(made, again, seed, drawing.retries, sound.sample_rate) if drawing.retries else [""] * count
+    amiss = FAILURES if isinstance(instrument, Streamed) else FAILURES[:1]  # a held frame of breath is noise, and meant
+    notes = _mend(made, again, seed, drawing.retries, sound.sample_rate, amiss=amiss)
     return [write(target, wave, sound, making) + note for target, wave, note in zip(targets, made, notes, strict=True)]
 
 
@@ -162,17 +162,23 @@ def _sample_waves(
 
 
 def _mend(
-    made: list[Tensor], again: Callable[[int], Tensor], seed: int, retries: int, rate: int, begun: int = 0
+    made: list[Tensor],
+    again: Callable[[int], Tensor],
+    seed: int,
+    retries: int,
+    rate: int,
+    begun: int = 0,
+    amiss: Sequence[Failure] = FAILURES,
 ) -> list[str]:
-    """Draw sounds again that are mere noise or silence, in place; return what is to be said of each."""
+    """Draw sounds again that are silence or mere noise, in place; return what is to be said of each."""
     notes = []
     for number in range(len(made)):
         turn = 0
-        while (fault := failing(made[number][:, begun:], rate)) is not None and turn < retries:
+        while (fault := failing(made[number][:, begun:], rate)) in amiss and turn < retries:
             made[number] = again(seed_of(seed, "again", number, turn))
             turn += 1
         words = f", drawn again {turn} times" if turn > 1 else ", drawn again once" if turn else ""
-        notes.append(words + (f", and all that is heard is {fault}" if fault else ""))
+        notes.append(words + (f", and all that is heard is {fault}" if fault in amiss else ""))
     return notes
 
 
