@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from typing import Annotated, Literal
 
 import numpy as np
@@ -198,3 +200,32 @@ def test_an_object_with_its_keys_is_read_and_anything_else_is_refused(tmp_path):
     path.write_text("[1]")
     with pytest.raises(StorageError, match="expected an object, got list"):
         storage.load_object(path)
+
+
+_SAVING = """
+import resource, sys, torch
+from pathlib import Path
+from latentscape.core.storage import save_tensors
+save_tensors(Path(sys.argv[1]), {"small": torch.zeros(4)})
+weights = torch.ones(2**26)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+save_tensors(Path(sys.argv[1]), {"weights": weights})
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**18)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="maximum resident memory is counted otherwise elsewhere")
+def test_saving_takes_no_memory_beside_the_weights(tmp_path):
+    """A model of half a billion numbers and its moments took 20 GB to be saved."""
+    done = subprocess.run([sys.executable, "-c", _SAVING, tmp_path / "a.safetensors"], capture_output=True, check=True)
+    assert float(done.stdout) < 0.3  # of the weights' own size
+
+
+def test_two_names_of_one_memory_are_both_kept(tmp_path):
+    whole = torch.arange(6.0)
+    storage.save_tensors(tmp_path / "a.safetensors", {"whole": whole, "half": whole[3:], "turned": whole.view(2, 3).T})
+    found = storage.load_tensors(tmp_path / "a.safetensors")
+    assert found["half"].tolist() == [3, 4, 5]
+    assert found["turned"].tolist() == [[0, 3], [1, 4], [2, 5]]
+    found["half"] += 1  # what is read is one's own
+    assert storage.load_tensors(tmp_path / "a.safetensors")["half"].tolist() == [3, 4, 5]

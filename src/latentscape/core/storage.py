@@ -16,8 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load as load_bytes
-from safetensors.torch import save as save_bytes
+from safetensors.torch import save_file
 
 from latentscape.core.config import parse
 from latentscape.core.errors import ConfigError, StorageError
@@ -161,9 +160,22 @@ def as_record(kind: Any, values: Mapping[str, Any], path: Path) -> Any:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write named tensors (any device; stored contiguous on the CPU) with string metadata, atomically."""
-    stored = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()}
-    save_bytes_to(path, save_bytes(stored, dict(metadata or {})))
+    """Write named tensors (any device; stored contiguous on the CPU) with string metadata, atomically.
+
+    They are written from where they lie: a checkpoint takes no memory beside that of a model in it.
+    """
+    stored: dict[str, torch.Tensor] = {}
+    held: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().to("cpu").contiguous()
+        place = own.untyped_storage().data_ptr()
+        stored[name] = own.clone() if place in held else own  # the format refuses two names of one memory
+        held.add(place)
+    with atomic(path) as temporary:
+        try:
+            save_file(stored, temporary, dict(metadata or {}))
+        except SafetensorError as error:
+            raise StorageError(f"could not write {path}: {error}; nothing was changed") from error
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -173,7 +185,8 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
         StorageError: the file is missing, unreadable or damaged.
     """
     try:
-        return load_bytes(Path(path).read_bytes())
+        with safe_open(str(path), framework="pt") as opened:  # copies: what is mapped changes with the file
+            return {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118  (no mapping)
     except FileNotFoundError as error:
         raise StorageError(f"{path} is missing") from error
     except OSError as error:
