@@ -127,6 +127,15 @@ def test_a_row_does_not_depend_on_how_many_run_beside_it():
     assert not torch.equal(many[0], many[1])
 
 
+def test_what_a_row_is_told_is_its_own():
+    """To the bit: torch rounds a product of one row otherwise than that of several."""
+    sampler = TieredSampler(made("three tiers", "gaussian", told=48), OUTPUTS["gaussian"][0])
+    told = torch.randn(5, 48)
+    many = sampler.sample(300, 5, seed=3, heard=Heard(told))
+    assert torch.equal(many, sampler.sample(300, 5, seed=3, heard=Heard(told), threads=3))
+    assert torch.equal(many[:1], sampler.sample(300, 1, seed=3, heard=Heard(told[:1])))
+
+
 def test_what_is_told_can_change_on_the_way():
     net = made("three tiers", told=2)
     told = torch.randn(2, 1, 2)

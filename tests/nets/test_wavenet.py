@@ -178,6 +178,22 @@ def test_rows_do_not_know_of_each_other():
         assert torch.equal(alone[0], together[row])
 
 
+def test_what_a_row_is_told_and_hears_is_its_own():
+    """To the bit: torch rounds a product of one row otherwise than that of several."""
+    net = made(
+        WaveNetConfig(residual=16, skip=32, dilations=(1, 2), heard=48), "gaussian", told=48, channels=20, hop=64
+    )
+    told, series = torch.randn(7, 48), torch.randn(7, 20, 8)
+    sampler = Sampler(net, OUTPUTS["gaussian"][0])
+    together = sampler.sample(500, 7, seed=5, heard=Heard(told, series))
+    assert torch.equal(together, sampler.sample(500, 7, seed=5, heard=Heard(told, series), threads=3))
+    strided = Heard(told.T.contiguous().T, series.transpose(1, 2).contiguous().transpose(1, 2))
+    assert torch.equal(together, sampler.sample(500, 7, seed=5, heard=strided))
+    for row in (0, 3):
+        alone = sampler.open(1, Heard(told[row : row + 1], series[row : row + 1]))
+        assert torch.equal(alone.advance(500, uniforms(5, [row], 500))[0][0], together[row])
+
+
 def test_a_batch_draws_as_the_compiled_sampler_does():
     net = made(WaveNetConfig(residual=16, skip=32, dilations=(1, 2, 4, 8), heard=5, hold=4), "categorical", 3, 2, 12)
     heard = Heard(torch.randn(2, 3), torch.randn(2, 2, 5), torch.zeros(1, 3))

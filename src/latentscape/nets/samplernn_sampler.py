@@ -23,6 +23,7 @@ from latentscape.nets.wavenet_sampler import (
     Storage,
     aligned,
     fit,
+    singly,
     zeros,
 )
 
@@ -178,7 +179,8 @@ class _Packed:
     def fixed(self, told: Tensor | None, rows: int) -> np.ndarray:
         """Return what is added to the inputs of tiers and perceptron, ``[rows, ...]``, padded."""
         with torch.no_grad():
-            adds = [one.expand(rows, -1) for one in self.net.adds(told)]
+            each = [self.net.adds(row) for row in ([None] if told is None else singly(told))]
+            adds = [torch.cat(parts).expand(rows, -1) for parts in zip(*each, strict=True)]
             tiers = cast("list[Tier]", self.net.tiers)
             adds = [one + tier.read.bias for one, tier in zip(adds, tiers, strict=False)] + [adds[-1]]
         parts = [fit(one.numpy(), rows, self.width) for one in adds[:-1]]

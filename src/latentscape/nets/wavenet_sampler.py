@@ -5,7 +5,8 @@ Letters: g streams, n samples, q rows (g, or 2 g where conditions are strengthen
 A ring for each layer holds the hidden values that its past taps will want, so that a step costs two products a layer
 and two in the head (Paine et al. 2016). Conditions are multiplied outside the loop, a block of steps at a time. The
 loop is compiled (:mod:`latentscape.nets.wavenet_kernel`); streams run in step, so that weights are read once for four
-of them, and a stream's samples do not depend on how many run beside it, to the bit.
+of them, and a stream's samples do not depend on how many run beside it, to the bit: conditions, too, are multiplied a
+row at a time, since torch rounds the product of one row otherwise than that of several.
 
 Where dilations are four or more, the products of past taps are made for four steps at once: what they see lies at least
 four steps back. Weights are thereby read once for four steps, in the larger half of most nets.
@@ -288,14 +289,15 @@ class WavePart:
         up = self.net.upsampler
         assert up is not None
         with torch.no_grad():
-            self.series = self.net.listen(series, series.shape[2] * up.hop)
+            self.series = torch.cat([self.net.listen(row, series.shape[2] * up.hop) for row in singly(series)])
         self.begin = first * up.hop // up.hold
 
     def tell(self, told: Tensor | None) -> None:
         """Set what is added to every gate, ``[q, l, 2 r]``."""
         g = len(self.rows)
         with torch.no_grad():
-            fixed = self.net.told_gates(told).expand(g, -1, -1)
+            rows = [None] if told is None else singly(told)
+            fixed = torch.cat([self.net.told_gates(row) for row in rows]).expand(g, -1, -1)
             if self.doubled:
                 fixed = torch.cat([fixed, self.net.told_gates(self.bare).expand(g, -1, -1)])
         self.fixed = fixed
@@ -337,7 +339,8 @@ class WavePart:
         if last > end:
             raise UsageError(f"the series ends after {end * up.hold} samples, {now + steps} were asked for")
         with torch.no_grad():
-            heard = self.net.heard_gates(self.series[:, first - begin : last - begin])
+            steps_heard = singly(self.series[:, first - begin : last - begin])
+            heard = torch.cat([self.net.heard_gates(row) for row in steps_heard])
             if self.doubled:
                 heard = torch.cat([heard, torch.zeros_like(heard)])
             return self.packed.padded_gates(heard + self.fixed.unsqueeze(1)), np.array([up.hold, now - first * up.hold])
@@ -427,6 +430,11 @@ def uniforms(seed: int, rows: Sequence[int], n: int, start: int = 0) -> np.ndarr
         stream.bit_generator.advance(2 * start)  # type: ignore[attr-defined]
         parts.append(((stream.integers(0, 2**64, (n, 2), np.uint64) >> np.uint64(41)) + np.float64(0.5)) * 2.0**-23)
     return np.stack(parts).astype(np.float32)
+
+
+def singly(rows: Tensor) -> list[Tensor]:
+    """Return each row as a batch of its own, laid out like any other: what is made of it knows of no other row."""
+    return [row.clone(memory_format=torch.contiguous_format) for row in rows.split(1)]
 
 
 def fit(matrix: np.ndarray, rows: int, columns: int) -> np.ndarray:
