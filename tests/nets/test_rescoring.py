@@ -104,6 +104,18 @@ def test_a_second_look_changes_nothing():
     assert np.abs(kept._gram - gram).max() < 1e-5
 
 
+def test_blocks_of_every_size_have_candidates_of_any_number():
+    """However many single samples had before."""
+    net = made(2, (1, 2, 4, 8))
+    codes, target = case(net, (2, 4), 0.0)
+    kept, drawn = Rescoring(net, codes, target), np.random.default_rng(0)
+    kept.sweep([3], drawn.integers(-30, 31, (1, 1002)))
+    places = np.arange(0, SAMPLES, 7)
+    shape = len(places), 2
+    kept.sweep(places, drawn.integers(-30, 31, shape), drawn.normal(size=(*shape, 2)) * 0.1, drawn.random(9), 50.0)
+    assert kept.loss == pytest.approx(loss_of(net, kept.codes, target), abs=1e-6)
+
+
 def test_a_change_reaches_as_many_rows_as_the_taps_say():
     net = made(2, tuple(2**k for k in range(8)))
     plan = Plan(net, 1, 8)

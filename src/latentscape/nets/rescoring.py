@@ -198,7 +198,7 @@ class Rescoring:
         self.sample = codes.numpy().astype(np.int64).copy()
         self.scored = self.changed = 0
         self._pack()
-        self._plans: dict[int, tuple[Plan, tuple[Any, ...]]] = {}
+        self._plans: dict[tuple[int, int], tuple[Plan, tuple[Any, ...]]] = {}
         self.refresh()
 
     @staticmethod
@@ -323,7 +323,7 @@ class Rescoring:
         return float(tally[2])
 
     def _plan(self, block: int, choices: int) -> tuple[Plan, tuple[Any, ...]]:
-        key = block * 1000 + choices
+        key = block, choices
         if key not in self._plans:
             plan = Plan(self.net, block, self.depth)
             across, wide = -(-(plan.reach + 1) // 4) * 4, max(self.s, self.o)
