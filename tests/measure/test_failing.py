@@ -32,6 +32,21 @@ def test_noise_and_silence_fail_and_sound_does_not(noise):
     assert failing(noise[:, :1000], RATE) is None  # too short to judge
 
 
+def test_nine_frames_in_ten_are_silence():
+    for count in (10, 30, 70):
+        seconds = count / 100
+        assert failing(torch.cat([torch.zeros(1, round(9 * seconds * RATE)), tone(seconds)], 1), RATE) == "silence"
+        assert failing(torch.cat([torch.zeros(1, round(8 * seconds * RATE)), tone(2 * seconds)], 1), RATE) is None
+
+
+@pytest.mark.parametrize("beyond", [math.nan, math.inf])
+def test_a_sound_beyond_all_numbers_has_run_away(beyond):
+    wave = tone()
+    wave[0, -1] = beyond
+    assert failing(wave, RATE) == "noise"
+    assert failing(wave[:, -10:], RATE) == "noise"
+
+
 def test_flatness_is_one_of_white_noise_and_less_of_coloured(noise):
     brown = torch.nn.functional.avg_pool1d(noise[None], 9, 1, 4)[0]
     white, coloured, pure = (float(flatness(one[:, :RATE]).mean()) for one in (noise, brown, tone()))

@@ -6,7 +6,7 @@ v = geometric mean of P / arithmetic mean of P, the spectral flatness: 1 for whi
 A frame is *silent* below -60 dBFS (its mean taken off), and *noise* where v > 0.6 within 20 dB of the sound's loudest
 frame. A sound has failed where nine frames in ten are silent, where it ends in so long a silence that is more than half
 of it, or where more than half of its frames are noise. Bands of noise that are part of a sound (breath, sibilants) are
-coloured, and pass.
+coloured, and pass. A sound beyond all numbers (NaN, infinity) has run away, too, however short: it counts as noise.
 """
 
 from typing import Literal
@@ -26,6 +26,8 @@ NEAR_DB = 20.0
 
 def failing(wave: Float[Tensor, "c n"], sample_rate: int) -> Failure | None:
     """Return how a sound has failed, or ``None``; one shorter than two frames is not judged."""
+    if not bool(wave.isfinite().all()):
+        return "noise"
     size = max(PIECE, round(FRAME_SECONDS * sample_rate))
     count = wave.shape[1] // size
     if count < 2:
@@ -36,7 +38,7 @@ def failing(wave: Float[Tensor, "c n"], sample_rate: int) -> Failure | None:
     silent = level < SILENT_DB
     sounding = torch.nonzero(~silent)[:, 0]
     rest = count - 1 - int(sounding[-1]) if len(sounding) else count
-    if float(silent.float().mean()) >= 0.9 or rest > count / 2:
+    if 10 * int(silent.sum()) >= 9 * count or rest > count / 2:
         return "silence"
     noise = (flatness(frames) > FLAT) & (level > level.max() - NEAR_DB)
     return "noise" if float(noise.float().mean()) > 0.5 else None
