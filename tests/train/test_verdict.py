@@ -71,10 +71,29 @@ def test_over_fitting_needs_a_rise_of_validation_and_a_fall_of_training():
     assert verdict.overfitted is True
     assert verdict.best_step == 100 * (int(RISING.argmin()) + 1)
     assert f"best at step {verdict.best_step}" in text(history(RISING, TRAIN))
-    assert judge(history(RISING, RISING)).overfitted is False  # both rise: something else is wrong
     assert judge(history(FALLING, TRAIN)).overfitted is False
     assert judge(history(FLAT, TRAIN)).overfitted is False
     assert "Not over-fitted" in text(history(FLAT, TRAIN))
+
+
+def test_a_rise_of_both_parts_is_said_and_is_no_over_fitting():
+    verdict = judge(history(RISING, RISING), rates=[1.0], settings={"learning_rate": 0.003})
+    lines = " ".join(verdict.lines())
+    assert verdict.overfitted is False
+    assert f"Rose again: loss was best at step {verdict.best_step}" in lines
+    assert "train.learning_rate=0.001" in lines
+    for untrue in ("Converged", "has not risen", "more latent dimensions"):
+        assert untrue not in lines
+    hump = np.where(I < 5, 20 - I, 35 - 0.5 * I) + NOISE
+    assert (judge(history(hump, hump)).progress, judge(history(hump, hump)).overfitted) == ("improving", None)
+    assert "rise" not in text(history(hump, hump))  # nor that it has not risen: who knows
+
+
+def test_what_a_person_should_look_at_warns():
+    assert not judge(history(FLAT, TRAIN), rates=[1.0]).warns
+    assert judge(history(FALLING), reason="diverged").warns
+    assert judge(history(FLAT), rates=[0.0]).warns
+    assert all(judge(history(RISING, train)).warns for train in (TRAIN, RISING))
 
 
 def test_a_rise_in_a_short_run_is_not_denied():
@@ -139,6 +158,7 @@ def test_the_reason_is_said():
     assert lines.startswith("Training broke off")
     assert "train.learning_rate=0.001" in lines
     assert "max_steps" not in lines
+    assert "longer training" not in lines  # what it can't be given
     assert "a third of" in text([], reason="diverged")
     assert "stopped before its end" in text(history(FALLING), reason="interrupted")
 

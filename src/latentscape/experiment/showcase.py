@@ -374,7 +374,6 @@ def compose(
         begun = {"sample": ("--out", "samples"), "evaluate": ()}
     commands = [("latentscape", verb, str(run), *rest) for verb, rest in begun.items()]
     worse = "lsd_features_ratio" in numbers and numbers["lsd_features_ratio"].value > 1
-    warn = worse or verdict.collapsed or verdict.overfitted or verdict.reason == "diverged"
     again = (
         Commands.of("this run", facts["command"]),
         Commands.of("go on from here", *commands),
@@ -386,7 +385,7 @@ def compose(
         lead=f"A latent space of {source}, learnt with the recipe {facts['recipe']}.",
         facts=tuple(card),
         sections=(
-            Section("Verdict", (Text("\n\n".join(verdict.lines()), "warning" if warn else "good"),)),
+            Section("Verdict", (Text("\n\n".join(verdict.lines()), "warning" if worse or verdict.warns else "good"),)),
             *sections,
             Section("How it learnt", (*about, table)),
             Section("Make it again", again),

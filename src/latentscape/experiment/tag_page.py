@@ -39,7 +39,7 @@ def show_tags(run: Path, listener: Listener, outcome: Outcome, verdict: Verdict,
             (f"{outcome.step:,}", "training steps"),
         ),
         sections=(
-            Section("Verdict", (Text("\n\n".join(verdict.lines()), "warning" if verdict.overfitted else "good"),)),
+            Section("Verdict", (Text("\n\n".join(verdict.lines()), "warning" if verdict.warns else "good"),)),
             Section("Figures", figure_items, f"{len(listener.classes)} tags, segments averaged to sounds."),
             Section("Training", (Picture("learning curves", curves),)),
             Section("Make it again", (Commands.of("this run", facts["command"]),)),

@@ -89,7 +89,7 @@ def show_waves(
             (f"{outcome.step:,}", "training steps"),
         ),
         sections=(
-            Section("Verdict", (Text("\n\n".join(verdict.lines()), "warning" if verdict.overfitted else "good"),)),
+            Section("Verdict", (Text("\n\n".join(verdict.lines()), "warning" if verdict.warns else "good"),)),
             *heard,
             Section("Sounds that it made", tuple(sounds), "From silence, one sample after another, by seed 0."),
             Section("Figures", (Table("on the test part", ("measure", "value", "unit"), rows),)),

@@ -11,6 +11,8 @@ them the *tail*; r rate of each latent dimension in nats.
 * over-fitted: the values since the best one (at most a tail) lie above it in the mean, by more than twice their mean's
   standard error and by more than 2 % of the whole fall, while training values still went down since the best step. The
   gap between training and validation is reported, not judged: it is natural where data are few.
+* rose again: validation rose likewise, but training did not fall, and it is not improving. That is no over-fitting, and
+  no convergence either.
 * active: r > 0.05 nat (by rate and not by the variance of posterior means, which misleads in hierarchies).
 * collapsed: no dimension is active.
 
@@ -89,12 +91,13 @@ class Verdict:
         latents: latent dimensions in all.
         best: best validation value, and its step.
         best_step: see ``best``.
-        last: mean validation value of the tail.
+        last: mean validation value since the best, of at most a tail; the best where none came after it.
         gap: last validation value less the last training value of the same name; ``None`` where there is none.
         monitor: the value's name.
         advice: settings to try, most useful first.
         layers: of a hierarchy, top first, and the decoder last; else none.
         notes: further sentences, of what was found after training.
+        rose: validation rose after its best and does not fall again, but training did not fall.
     """
 
     reason: str
@@ -111,6 +114,12 @@ class Verdict:
     advice: tuple[str, ...]
     layers: tuple[LayerVerdict, ...] = ()
     notes: tuple[str, ...] = ()
+    rose: bool = False
+
+    @property
+    def warns(self) -> bool:
+        """Whether a person should take a look."""
+        return bool(self.reason == "diverged" or self.rose or self.overfitted or self.collapsed)
 
     def lines(self) -> list[str]:
         """Return sentences for people."""
@@ -120,6 +129,13 @@ class Verdict:
         if self.reason == "interrupted":
             lines.append("Training was stopped before its end.")
         match self.progress:
+            case _ if self.rose:
+                lines.append(
+                    f"Rose again: {self.monitor} was best at step {self.best_step} ({self.best:.4g}) and rose to "
+                    f"{self.last:.4g} since, and training did not fall either."
+                )
+            case "improving" if self.reason == "diverged":
+                lines.append(f"Until then {self.monitor} was falling.")
             case "improving":
                 lines.append("Still improving: longer training would help.")
             case "annealed":
@@ -136,7 +152,7 @@ class Verdict:
                 f"Over-fitted: {self.monitor} was best at step {self.best_step} ({self.best:.4g}) and rose to "
                 f"{self.last:.4g} since, while training went on falling."
             )
-        elif self.overfitted is False:
+        elif self.overfitted is False and not self.rose:
             lines.append("Not over-fitted: validation has not risen since its best.")
         if self.gap is not None:
             lines.append(f"Validation lies {abs(self.gap):.4g} {'above' if self.gap >= 0 else 'below'} training.")
@@ -176,7 +192,7 @@ def judge(
     train = _curve(history, "train", monitor)
     best_step, best = min(valid, key=lambda point: point[1], default=(0, None))
     tail = valid[-max(4, len(valid) // 3) :]
-    progress, overfitted, last = "unknown", None, None
+    progress, overfitted, last, rose = "unknown", None, None, False
     if len(valid) >= 4 and best is not None:
         fall = max(valid[0][1] - best, 1e-12)
         _, error = _line(tail)
@@ -184,8 +200,10 @@ def judge(
         progress = "improving" if _improves(tail, fall) else "converged"
         after = [value for step, value in valid if step > best_step][-len(tail) :]
         last = fmean(after) if after else best
-        rose = len(after) >= 2 and last - best > max(2 * scatter / math.sqrt(len(after)), 0.02 * fall)
-        overfitted = _still_fell(train, best_step) if rose else False
+        rises = len(after) >= 2 and last - best > max(2 * scatter / math.sqrt(len(after)), 0.02 * fall)
+        overfitted = _still_fell(train, best_step) if rises else False
+        if rises and overfitted is False:
+            rose, overfitted = (True, False) if progress == "converged" else (False, None)  # it falls again: who knows
         if progress == "converged" and not overfitted and _was_annealed(valid, best_step, fall, rate):
             progress = "annealed"
     gap = valid[-1][1] - train[-1][1] if valid and train else None
@@ -194,7 +212,8 @@ def judge(
     active = sum(rate > ACTIVE_NATS for rate in rates) if rates is not None and finite else None
     collapsed = None if active is None else active == 0
     layers = judge_layers(history)
-    advice = (*_advice(reason, progress, overfitted, active, latents, settings), *_layer_advice(layers, settings))
+    trouble = reason == "diverged" or rose
+    advice = (*_advice(trouble, progress, overfitted, active, latents, settings), *_layer_advice(layers, settings))
     return Verdict(
         reason=reason,
         progress=progress,
@@ -209,6 +228,7 @@ def judge(
         monitor=monitor,
         advice=tuple(dict.fromkeys(advice)),
         layers=layers,
+        rose=rose,
     )
 
 
@@ -300,7 +320,7 @@ def _still_fell(train: Sequence[tuple[int, float]], best_step: int) -> bool | No
 
 
 def _advice(
-    reason: str,
+    trouble: bool,
     progress: str,
     overfitted: bool | None,
     active: int | None,
@@ -309,7 +329,7 @@ def _advice(
 ) -> tuple[str, ...]:
     """Return settings to try, most useful first."""
     advice = []
-    if reason == "diverged":
+    if trouble:
         rate = settings.get("learning_rate")
         advice.append(f"train.learning_rate={rate / 3:.1g}" if rate else "a third of train.learning_rate")
         advice.append("train.clip_norm=1")
@@ -322,9 +342,9 @@ def _advice(
             advice.append("objective.free_bits=0.1")
         one = isinstance(beta, int | float) and beta
         advice.append(f"objective.beta={beta / 2:g}" if one else "a smaller objective.beta")
-    if active is not None and active == latents and progress == "converged" and not overfitted:
+    if active is not None and active == latents and progress == "converged" and not (overfitted or trouble):
         advice.append("more latent dimensions or wider nets, since all of them are in use")
-    if progress in ("improving", "annealed") and reason != "diverged":
+    if progress in ("improving", "annealed") and not trouble:
         steps = settings.get("max_steps")
         advice.append(f"train.max_steps={2 * steps}" if steps else "twice the steps")
     return tuple(advice)
