@@ -13,7 +13,7 @@ from latentscape.core.errors import UsageError
 from latentscape.experiment import use
 from latentscape.experiment.joined import open_run
 from latentscape.experiment.run import Request, train_run
-from latentscape.experiment.use import use_of_labels, use_of_latents, words_on_labels
+from latentscape.experiment.use import chance, use_of_labels, use_of_latents, words_on_labels
 from latentscape.instrument.loading import load
 from latentscape.instrument.streamed import Streamed
 from latentscape.nets.wavenet_sampler import Manner
@@ -158,3 +158,10 @@ def _shell(*arguments) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
+
+
+def test_chance_is_that_of_the_commonest_name_and_the_same_in_every_process():
+    assert chance(["a", "b", "b"], ["a", "b", "a", "a"]) == 0.25
+    for number in range(20):  # a set has these in any order
+        names = [f"{number} {letter}" for letter in "cab"]
+        assert chance(names, sorted(names)[:1]) == 1

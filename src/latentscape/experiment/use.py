@@ -247,11 +247,16 @@ def _judged(
     """Return accuracies of a probe of the code, and of a judge on real and on made test items."""
     truth = [name for name, there in zip(names["test"], known, strict=True) if there]
     probe = learn(codes["train"], names["train"], hidden=0)
-    common = max(set(names["train"]), key=names["train"].count)
     found = {
-        f"{label}_chance": np.mean([name == common for name in truth]),
+        f"{label}_chance": chance(names["train"], truth),
         f"{label}_probe_of_code": probe.accuracy(codes["test"][known], truth),
         f"{label}_judge_of_real": judge.accuracy(real[known], truth),
         f"{label}_judge_of_made": judge.accuracy(made[known], truth),
     }
     return {name: Number(float(value), "") for name, value in found.items()}
+
+
+def chance(learnt: Sequence[str], truth: Sequence[str]) -> float:
+    """Return the accuracy of who always says the commonest name learnt; of several equals the first by alphabet."""
+    common = max(sorted(set(learnt)), key=learnt.count)  # a set by itself has another order in every process
+    return float(np.mean([name == common for name in truth]))
