@@ -195,6 +195,20 @@ def test_budget_is_kept_and_what_is_left_out_is_named(tmp_path, budget):
         assert written.size > 0.5 * budget
 
 
+def test_the_ground_of_a_map_is_in_the_budget(tmp_path):
+    rough = Relief("rough", RNG.normal(size=(60, 60)), (-3.0, -3.0), (3.0, 3.0))
+    item = plane(20, reliefs=(rough,), sounds=())
+    tree, whole, _ = write(tmp_path, item)
+    assert tree.all("g", "terrain")
+    assert whole.left_out == ()
+    tree, written, _ = write(tmp_path, item, budget=whole.size - 1)
+    assert written.size < whole.size
+    assert not tree.all("g", "terrain")
+    assert not tree.all("select")
+    assert written.left_out == ("map: what can be chosen of it",)
+    assert write(tmp_path, plane(20, sounds=()), budget=0)[1].left_out == ()  # a map without choices lacks none
+
+
 def test_map_sounds_are_bounded_and_spread(tmp_path):
     tree, written, text = write(tmp_path, plane(50), map_sounds=10)
     sounds = json.loads(re.search(r'<script type="application/json">(.*?)</script>', text)[1])

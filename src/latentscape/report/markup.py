@@ -5,6 +5,7 @@ Every word that comes from outside passes :func:`escape`. Only this module write
 
 import html
 import re
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from string import Template
@@ -254,8 +255,11 @@ def _map(item: Map, key: str, purse: Budget, map_sounds: int) -> str:
     plane = Plane.of(item)
     drawing = draw_map(item, plane, key, escape)
     choices = views(item, plane, escape)
-    if not purse.take(len(choices) + 8 * len(re.findall(r'class="terrain".*?</g>', drawing))):
-        choices = ""
+    flat = draw_map(replace(item, reliefs=()), plane, key, escape) if item.reliefs else drawing
+    wanted = len(choices) + len(drawing.encode()) - len(flat.encode())
+    if wanted and not purse.take(wanted):
+        drawing, choices = flat, ""
+        purse.left_out.append(f"{item.title}: what can be chosen of it")
     controls = _controls(item, key) if choices else ""
     held: dict[int, str] = {}
     with_sound = [index for index in plane.spread if item.sounds and item.sounds[index] is not None]

@@ -28,7 +28,8 @@ class Written:
     Attributes:
         size: bytes of the file.
         sounds: how many sounds it holds.
-        left_out: titles of the sounds and pictures that found no room, and of the maps with fewer sounds than dots.
+        left_out: titles of the sounds and pictures that found no room, and of the maps with fewer sounds than dots, or
+            without their choices of colours, ground and places.
     """
 
     size: int
