@@ -153,6 +153,7 @@ def test_markdown_is_safe():
         Picture("p", b"", file="a b(c).png"),
         Picture("q", b""),
         Sound("s", np.zeros((1, 9), np.float32), 9, "heard", "s.wav"),
+        Sound("o", np.zeros((1, 9), np.float32), 9, "", "sounds/50% of #1?.wav"),
         Commands("c", ("ls",)),
         Map("m", np.zeros((1, 2)), ("n",), ("l",), caption="where"),
     )
@@ -162,6 +163,7 @@ def test_markdown_is_safe():
     assert "![p](a%20b%28c%29.png)" in text
     assert "(q)" in text
     assert "[s](s.wav): heard" in text
+    assert "[o](sounds/50%25%20of%20%231%3F.wav)" in text
     assert "```sh\nls\n```" in text
     assert "**m**\n\nwhere" in text
 

@@ -1,5 +1,7 @@
 """The same page as plain Markdown: words, tables, and links to the pictures and sounds that lie in files."""
 
+from urllib.parse import quote
+
 from latentscape.report.items import Commands, Compare, Gallery, Item, Map, Page, Picture, Section, Sound, Table, Text
 
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|"})
@@ -74,13 +76,9 @@ def _cell(table: Table, place: tuple[int, int], cell: object) -> str:
 
 
 def _picture(picture: Picture) -> str:
-    return f"![{plain(picture.title)}]({_address(picture.file)})" if picture.file else f"({plain(picture.title)})"
+    return f"![{plain(picture.title)}]({quote(picture.file)})" if picture.file else f"({plain(picture.title)})"
 
 
 def _sound(sound: Sound) -> str:
-    name = f"[{plain(sound.title)}]({_address(sound.file)})" if sound.file else plain(sound.title)
+    name = f"[{plain(sound.title)}]({quote(sound.file)})" if sound.file else plain(sound.title)
     return f"{name}: {plain(sound.caption)}" if sound.caption else name
-
-
-def _address(file: str) -> str:
-    return file.replace(" ", "%20").replace("(", "%28").replace(")", "%29")
