@@ -1,17 +1,21 @@
 """A WaveNet through the shell's rooms: trained, measured, heard; what needs a latent space says so."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from latentscape.core.errors import UsageError
+from latentscape.dist.logistic import LogisticMixtureConfig
 from latentscape.experiment.card import card
 from latentscape.experiment.evaluate import evaluate
 from latentscape.experiment.run import Request
 from latentscape.experiment.train import run_experiment
+from latentscape.experiment.waves import measure_waves
 from latentscape.instrument.loading import load, load_waves
-from latentscape.models.autoregressive import Autoregressive
+from latentscape.measure.waves import unigram
+from latentscape.models.autoregressive import PRESENT, Autoregressive, AutoregressiveConfig
 from latentscape.nets.wavenet_sampler import Manner
 from latentscape.signal import audio
 from latentscape.workshop.draw import sample
@@ -52,6 +56,20 @@ def test_it_learns_and_says_what_a_sample_costs(run):
     again = evaluate(folder, device="cpu").numbers
     assert again["bits_per_sample"].value == pytest.approx(numbers["bits_per_sample"].value, rel=1e-5)
     assert "wavenet over mulaw" in card(folder).lines()[0]
+
+
+def test_levels_of_real_waves_are_counted_as_codes():
+    """A mixture of logistics holds the levels of a wave in its own units, here 17 from -1 to 1."""
+    law = LogisticMixtureConfig(components=2, levels=17, low=-1.0, high=1.0)
+    model = Autoregressive(AutoregressiveConfig(net={"residual": 8, "skip": 8}, likelihood=law), (1, 50))
+    codes = torch.randint(17, (4, 1, 50))
+    waves = SimpleNamespace(model=model, device=torch.device("cpu"))
+
+    def held(*_):
+        yield codes / 8 - 1, {PRESENT: torch.ones(4, 50)}
+
+    numbers = measure_waves(waves, SimpleNamespace(held=held), "test", SimpleNamespace(held=held))
+    assert numbers["unigram_bits"] == unigram([codes], [codes], 17)["unigram_bits"]
 
 
 def test_sounds_are_functions_of_seed_and_label(run, tmp_path):

@@ -18,10 +18,11 @@ def measure_waves(waves: Waves, examples: Examples, part: PartName, train: Examp
         for x, context in examples.held(part, BATCH, WINDOWS)
     )
     numbers = wave_likelihood(waves.model, held)
-    levels = waves.model.conditional.net.levels
+    conditional = waves.model.conditional
+    levels = conditional.net.levels
     if levels:
         codes = (
-            (x[:, 0][context[PRESENT] > 0] for x, context in source.held(name, BATCH, WINDOWS))
+            (conditional.read(x)[:, 0][context[PRESENT] > 0] for x, context in source.held(name, BATCH, WINDOWS))
             for source, name in ((train, "train"), (examples, part))
         )
         numbers |= unigram(*codes, levels)  # type: ignore[misc]
