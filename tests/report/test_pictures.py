@@ -66,6 +66,19 @@ def test_learning_curves_of_one_row_and_of_none():
         pictures.learning_curves([], {"loss": "loss"})
 
 
+def test_wild_first_steps_leave_the_picture_and_a_run_that_blows_up_does_not(monkeypatch):
+    tops = []
+    monkeypatch.setattr(pictures, "png", lambda figure: tops.append(figure.axes[0].get_ylim()[1]) or b"")
+    calm = 1 + 10 * np.exp(-np.arange(100) / 20)
+    for place in (0, -1):
+        wild = calm.copy()
+        wild[place] = 1e5
+        shown = [{"step": step, "part": "train", "loss": value} for step, value in enumerate(wild)]
+        pictures.learning_curves(shown, {"loss": "loss"})
+    assert tops[0] < 20
+    assert tops[1] > 1e5
+
+
 def test_pair_is_on_equal_scales():
     loud = np.sin(np.arange(8000) * 0.3)[None].astype(np.float32)
     image = pictures.waveform_and_spectrogram({"original": loud, "quiet $x$": loud[:, :4000] * 0.01}, 8_000)

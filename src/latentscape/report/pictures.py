@@ -56,11 +56,13 @@ def learning_curves(
 
 
 def _zoom(axes: Axes) -> None:
-    """Let the first, wild steps leave the picture when they would press everything after them flat."""
-    values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
-    values = values[np.isfinite(values)]
+    """Let a few wild steps leave the picture when they would press all others flat; where a curve ends is seen."""
+    curves = [np.asarray(line.get_ydata(), dtype=float) for line in axes.lines]
+    curves = [curve[np.isfinite(curve)] for curve in curves]
+    values = np.concatenate(curves)
     if len(values) > 20:
         low, high = np.quantile(values, [0.0, 0.97])
+        high = max(high, *(curve[-1] for curve in curves if len(curve)))
         if values.max() - low > 3 * (high - low) > 0:
             axes.set_ylim(low - 0.06 * (high - low), high + 0.1 * (high - low))
 
