@@ -325,6 +325,8 @@ def test_what_can_not_be_drawn_is_refused():
         sampler.open(1, manner=Manner(nucleus=0.5))
     with pytest.raises(UsageError, match="temperature -1"):
         Manner(-1.0)
+    with pytest.raises(UsageError, match=r"temperature inf.*expected a finite"):  # a normal law would give no number
+        Manner(float("inf"))
     with pytest.raises(UsageError, match="do not fit"):
         sampler.open(2).advance(5, uniforms(0, range(1), 5))
 

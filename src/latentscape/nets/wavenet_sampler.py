@@ -81,10 +81,10 @@ class Manner:
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (self.temperature >= 0 and 0 < self.nucleus <= 1 and np.isfinite(self.strength)):
+        if not (0 <= self.temperature < np.inf and 0 < self.nucleus <= 1 and np.isfinite(self.strength)):
             raise UsageError(
                 f"got temperature {self.temperature:g}, nucleus {self.nucleus:g}, strength {self.strength:g}; "
-                "expected a temperature of 0 or more, a nucleus in (0, 1] and a finite strength"
+                "expected a finite temperature of 0 or more, a nucleus in (0, 1] and a finite strength"
             )
 
 
