@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from latentscape.core.errors import UsageError
 from latentscape.nets.rescoring import Plan, Rescoring, hidden_of, loss_of, target_of
 from latentscape.nets.wavenet import WaveNet, WaveNetConfig
 
@@ -114,6 +115,18 @@ def test_blocks_of_every_size_have_candidates_of_any_number():
     shape = len(places), 2
     kept.sweep(places, drawn.integers(-30, 31, shape), drawn.normal(size=(*shape, 2)) * 0.1, drawn.random(9), 50.0)
     assert kept.loss == pytest.approx(loss_of(net, kept.codes, target), abs=1e-6)
+
+
+def test_changes_of_nothing_are_refused():
+    net = made(2, (1, 2))
+    codes, target = case(net, (1, 2), 0.0)
+    kept, steps = Rescoring(net, codes, target), np.ones((2, 3), np.int64)
+    for places in ([0, -1], [0, SAMPLES]):
+        with pytest.raises(UsageError, match=f"expected places in a wave of {SAMPLES} samples"):
+            kept.sweep(places, steps)
+    with pytest.raises(UsageError, match=r"got steps \(2, 3\).* for 3 blocks"):
+        kept.sweep([1, 2, 3], steps)
+    assert kept.sweep([], steps[:0]) == 0
 
 
 def test_a_change_reaches_as_many_rows_as_the_taps_say():

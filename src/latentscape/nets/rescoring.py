@@ -34,6 +34,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from latentscape.core.errors import UsageError
 from latentscape.nets.wavenet import WaveNet
 from latentscape.nets.wavenet_sampler import aligned, fit, zeros
 
@@ -301,18 +302,30 @@ class Rescoring:
                 exp(-change of the loss times n / temperature).
             own: so many codes that the net itself finds the likeliest are tried, too, if the loss holds its likelihood
                 and blocks are single samples.
+
+        Raises:
+            UsageError: a place lies outside the wave, or there are not as many rows of changes as places.
         """
         from latentscape.nets.rescoring_kernel import sweep
 
+        places, n = np.asarray(places, np.int64), len(self.sample)
+        if not ((places >= 0) & (places < n)).all():
+            raise UsageError(
+                f"got blocks from {places.min()} to {places.max()}, expected places in a wave of {n} samples"
+            )
         grains = np.zeros((*steps.shape, 1), np.float32) if grains is None else grains
         draws = np.full(len(places), 0.5) if draws is None else draws
+        if not len(places) == len(steps) == len(draws) or grains.shape[:2] != steps.shape:
+            raise UsageError(
+                f"got steps {steps.shape}, grains {grains.shape} and {len(draws)} draws for {len(places)} blocks"
+            )
         plan, scratch = self._plan(grains.shape[2], steps.shape[1] + own * (self.weigh and grains.shape[2] == 1))
         sizes = np.array([self.r, self.s, self.o, self.net.outputs, self.depth, self.rows])
         tally = np.zeros(3)
         flat = tuple(one.reshape(-1) for one in (self._hidden, self._gates, self._skips))
         state = (*flat, self.sample, self._gram.reshape(-1), self._mean.reshape(-1))
         sweep(
-            np.asarray(places, np.int64), grains.shape[2], np.ascontiguousarray(steps, np.int64),
+            places, grains.shape[2], np.ascontiguousarray(steps, np.int64),
             np.ascontiguousarray(grains, np.float32), np.asarray(draws, np.float64), float(temperature),
             float(self.net.levels - 1), sizes, self._net, state, plan.arrays, self._heard, self._target, self._weights,
             scratch, tally,
