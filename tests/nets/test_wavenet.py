@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -329,6 +330,20 @@ def test_what_can_not_be_drawn_is_refused():
         Manner(float("inf"))
     with pytest.raises(UsageError, match="do not fit"):
         sampler.open(2).advance(5, uniforms(0, range(1), 5))
+
+
+@pytest.mark.parametrize("made_ready", SAMPLERS.values(), ids=SAMPLERS)
+@pytest.mark.parametrize(("kind", "wrong", "expected"), [
+    ("categorical", 40.0, "hold 40, expected codes from 0 to 39"),
+    ("categorical", -1.0, "hold -1, expected codes"),
+    ("categorical", math.nan, "hold nan, expected codes"),
+    ("logistic", 0.5, "hold 0.5, expected codes from 0 to 255"),
+    ("gaussian", math.inf, "hold inf, expected finite values"),
+], ids=["beyond", "below", "nan", "between", "infinite"])  # fmt: skip
+def test_what_no_sound_can_begin_with_is_refused(kind, wrong, expected, made_ready):
+    sampler = made_ready(made(WaveNetConfig(residual=16, skip=32, dilations=(1, 2)), kind), OUTPUTS[kind][0])
+    with pytest.raises(UsageError, match=expected):
+        sampler.sample(5, prime=torch.tensor([[1.0, wrong]]))
 
 
 def test_a_series_that_ends_is_refused():

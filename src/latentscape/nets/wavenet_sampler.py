@@ -200,7 +200,7 @@ class Streams:
         count = max(1, min(threads, rows))
         bounds = [rows * part // count for part in range(count + 1)]
         self._parts = [sampler.part(range(low, high), heard, manner) for low, high in pairwise(bounds)]
-        self.rows = rows
+        self.rows, self.output = rows, sampler.output
 
     def tell(self, told: Float[Tensor, "g e"]) -> None:
         """From the next sample on, tell the rows something else; what they hear goes on."""
@@ -219,7 +219,7 @@ class Streams:
             raw: return raw parameters ``[q, n, outputs]`` too, also of primed samples.
 
         Raises:
-            UsageError: draws or prime have another shape than was expected.
+            UsageError: draws or prime have another shape than was expected, or the prime is nothing that is drawn.
         """
         from latentscape.core.compiled import each_row
 
@@ -231,6 +231,7 @@ class Streams:
             )
         values = np.zeros((self.rows, n), np.float32)
         if prime is not None:
+            _check(prime, self.output.levels)
             values[:, :given] = prime.detach().cpu().numpy()
         laws: list[Any] = [None] * len(self._parts)
 
@@ -244,6 +245,14 @@ class Streams:
             return found, None
         halves = [np.concatenate([law[half] for law in laws]) for half in range(len(laws[0]))]
         return found, torch.from_numpy(np.concatenate(halves))
+
+
+def _check(prime: Tensor, levels: int) -> None:
+    """Refuse codes that there are not: a compiled loop would read beyond its tables."""
+    known = (prime >= 0) & (prime < levels) & (prime == prime.round()) if levels else prime.isfinite()
+    if not bool(known.all()):
+        expected = f"codes from 0 to {levels - 1}" if levels else "finite values"
+        raise UsageError(f"the samples to begin with hold {float(prime[~known][0]):g}, expected {expected}")
 
 
 class WavePart:
