@@ -150,6 +150,16 @@ def test_sounds_are_the_sounds(tmp_path):
     assert soundfile.info(BytesIO(flac(given))).subtype == "PCM_16"
 
 
+def test_sounds_beside_each_other_keep_their_levels(tmp_path):
+    tree, _, _ = write(tmp_path, Compare("pair", (sound("soft", gain=0.6), sound("loud", gain=1.8))), sound(gain=1.8))
+    soft, loud, alone = (
+        soundfile.read(BytesIO(b64decode(one["src"].split(",")[1])))[0].max() for one in tree.all("audio")
+    )
+    assert loud == pytest.approx(1, abs=1e-3)
+    assert soft == pytest.approx(loud / 3, abs=1e-3)
+    assert alone == pytest.approx(1, abs=1e-3)
+
+
 def test_links_to_files_survive_strange_names(tmp_path):
     tree, *_ = write(tmp_path, sound(file='sounds/a "b" #1?.wav'))
     assert tree.all("a", "file")[0]["href"] == "sounds/a%20%22b%22%20%231%3F.wav"

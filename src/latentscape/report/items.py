@@ -45,7 +45,10 @@ class Sound:
 
 @dataclass(frozen=True)
 class Compare:
-    """Sounds beside each other, such as an original and its reconstruction; the listener switches in mid-play."""
+    """Sounds beside each other, such as an original and its reconstruction; the listener switches in mid-play.
+
+    Where the loudest passes full scale all are scaled down alike.
+    """
 
     title: str
     sounds: tuple[Sound, ...]

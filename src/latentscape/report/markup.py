@@ -218,7 +218,7 @@ def _picture(picture: Picture, purse: Budget) -> str:
 
 
 def _player(sound: Sound, purse: Budget, peak: float = 0.0) -> str:
-    audio = data_uri("audio/flac", flac(sound))
+    audio = data_uri("audio/flac", flac(sound, peak))
     image = data_uri("image/png", strip(sound.wave, sound.sample_rate, peak))
     seconds = sound.wave.shape[1] / sound.sample_rate
     title = escape(sound.title)

@@ -50,8 +50,12 @@ def data_uri(kind: str, data: bytes) -> str:
     return f"data:{kind};base64,{b64encode(data).decode('ascii')}"
 
 
-def flac(sound: Sound) -> bytes:
+def flac(sound: Sound, peak: float = 0.0) -> bytes:
     """Return the sound as FLAC of 16 bits; where its peak passes full scale it is scaled down, never clipped.
+
+    Args:
+        sound: to store.
+        peak: the greatest of several that are heard against each other, and scaled alike; 0 for the sound's own.
 
     Raises:
         DataError: the sound is empty, not finite, or has more channels or a higher rate than FLAC holds.
@@ -61,7 +65,7 @@ def flac(sound: Sound) -> bytes:
         raise DataError(f"page: sound '{sound.title}' has shape {wave.shape}, expected [channels, samples], none 0")
     if not np.isfinite(wave).all():
         raise DataError(f"page: sound '{sound.title}' holds NaN or infinity")
-    peak = float(np.abs(wave).max())
+    peak = peak or float(np.abs(wave).max())
     out = BytesIO()
     try:
         soundfile.write(out, (wave / peak if peak > 1 else wave).T, sound.sample_rate, format="FLAC", subtype="PCM_16")
