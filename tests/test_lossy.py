@@ -13,7 +13,7 @@ from latentscape.core.errors import UsageError
 from latentscape.experiment import use
 from latentscape.experiment.joined import open_run
 from latentscape.experiment.run import Request, train_run
-from latentscape.experiment.use import chance, use_of_labels, use_of_latents, words_on_labels
+from latentscape.experiment.use import chance, swap_shares, use_of_labels, use_of_latents, words_on_labels
 from latentscape.instrument.loading import load
 from latentscape.instrument.streamed import Streamed
 from latentscape.nets.wavenet_sampler import Manner
@@ -165,3 +165,11 @@ def test_chance_is_that_of_the_commonest_name_and_the_same_in_every_process():
     for number in range(20):  # a set has these in any order
         names = [f"{number} {letter}" for letter in "cab"]
         assert chance(names, sorted(names)[:1]) == 1
+
+
+def test_a_swap_asks_for_names_that_can_be_given():
+    truth, swap = ["a", "b", "a", "new"], [1, 0, 3, 2]
+    numbers = swap_shares("label", ["b", "a", "a", "b"], truth, swap, [True, True, True, False])
+    assert numbers["swap_label_of_top"].value == 1  # of the first two: the name of the last no judge knows
+    assert numbers["swap_label_of_rest"].value == 0
+    assert swap_shares("label", ["a", "a"], ["a", "a"], [1, 0], [True, True]) == {}

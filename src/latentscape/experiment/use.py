@@ -186,14 +186,30 @@ def _heard(instrument: Instrument, examples: SoundExamples) -> dict[str, Number]
         judge = learn(lesson, [told["train"][at] for at in whose])
         numbers |= _judged(label, judge, faces, again, means, told, np.array(there))
         if mixed is not None:
-            truth = names["test"][label]
-            given = judge.name(mixed)
-            differ = [at for at in range(len(truth)) if truth[at] != truth[swap[at]]]
-            if differ:
-                for whose, source in (("top", swap), ("rest", range(len(truth)))):
-                    share = np.mean([given[at] == truth[list(source)[at]] for at in differ])
-                    numbers[f"swap_{label}_of_{whose}"] = Number(float(share), "")
+            numbers |= swap_shares(label, judge.name(mixed), names["test"][label], swap, there)
     return numbers
+
+
+def swap_shares(
+    label: str, given: Sequence[str], truth: Sequence[str], swap: Sequence[int], known: Sequence[bool]
+) -> dict[str, Number]:
+    """Return how often a sound with another's top layer is given the other's name, and how often its own.
+
+    Args:
+        label: what was asked.
+        given: by the judge.
+        truth: names of the items.
+        swap: whose top layer each was given.
+        known: which names the judge has learnt; it can't give others, so that swaps with those are not counted.
+    """
+    pairs = [(at, other) for at, other in enumerate(swap) if truth[at] != truth[other] and known[at] and known[other]]
+    if not pairs:
+        return {}
+    shares = {
+        "top": np.mean([given[at] == truth[other] for at, other in pairs]),
+        "rest": np.mean([given[at] == truth[at] for at, _ in pairs]),
+    }
+    return {f"swap_{label}_of_{whose}": Number(float(share), "") for whose, share in shares.items()}
 
 
 def _common(distance: MelDistance, a: Tensor, b: Tensor) -> float:
