@@ -15,7 +15,7 @@ from PIL import Image
 from latentscape.core.errors import DataError, StorageError
 from latentscape.report import Commands, Compare, Map, Page, Picture, Relief, Section, Sound, Table, Text, write_page
 from latentscape.report.media import flac, ridges, strip
-from latentscape.report.plane import Plane, farthest_first
+from latentscape.report.plane import MOST_DOTS, Plane, farthest_first
 
 RATE = 8_000
 RNG = np.random.default_rng(0)
@@ -217,6 +217,12 @@ def test_the_ground_of_a_map_is_in_the_budget(tmp_path):
     assert not tree.all("select")
     assert written.left_out == ("map: what can be chosen of it",)
     assert write(tmp_path, plane(20, sounds=()), budget=0)[1].left_out == ()  # a map without choices lacks none
+
+
+def test_dots_that_are_not_drawn_take_no_room(tmp_path):
+    _, written, _ = write(tmp_path, noise(), plane(2 * MOST_DOTS, sounds=()), budget=2_000_000)
+    assert (written.sounds, written.left_out) == (1, ())
+    assert written.size <= 2_000_000
 
 
 def test_map_sounds_are_bounded_and_spread(tmp_path):

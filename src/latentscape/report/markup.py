@@ -7,6 +7,7 @@ import html
 import re
 from dataclasses import replace
 from functools import cache
+from heapq import nlargest
 from importlib.resources import files
 from string import Template
 from urllib.parse import quote
@@ -16,7 +17,7 @@ import numpy as np
 from latentscape.core.errors import DataError
 from latentscape.report.items import Commands, Compare, Gallery, Item, Map, Page, Picture, Section, Sound, Table, Text
 from latentscape.report.media import Budget, data_uri, flac, ridges, strip
-from latentscape.report.plane import Plane, draw_map, views
+from latentscape.report.plane import MOST_DOTS, Plane, draw_map, views
 
 TONES = {"good": "Good", "warning": "Worth a look", "key": "In short"}
 PLAY = '<svg viewBox="0 0 24 24" aria-hidden="true"><path class="on" d="M8 5l11 7-11 7z"/><path class="off" d="M7 5h4v14H7zm6 0h4v14h-4z"/></svg>'  # noqa: E501
@@ -174,10 +175,11 @@ def _frame(item: Item) -> int:
         case Gallery():
             return 600 + 12 * len(item.title + item.caption) + sum(map(_frame, item.pictures))
         case Map():
-            dots = sum(
+            each = (
                 320 + 6 * len(f"{name}{label}{item.label}")
                 for name, label in zip(item.names, item.labels, strict=False)
             )
+            dots = sum(nlargest(MOST_DOTS, each))  # more are not drawn
             return 3000 + 24 * len(item.title + item.caption) + dots
     return 0
 
