@@ -1,5 +1,7 @@
 """Decisions by the clock, with a clock of our own."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from toy import CALM, batches, toy, validate
@@ -53,6 +55,14 @@ def test_one_slow_step_does_not_decide():
         return 50.0 if next(calls) == 2 else {1: 1.0, 2: 1.2}[chosen[0]]
 
     assert room.quickest([1, 2], lambda n: chosen.__setitem__(0, n), seconds, gain=0.05) == 1
+
+
+@pytest.mark.parametrize(("major", "expected"), [(7, False), (8, True), (9, True)])
+def test_a_gpu_that_only_emulates_bf16_has_none(monkeypatch, major, expected):
+    for name, found in {"is_available": True, "current_device": 0, "_check_bf16_tensor_supported": True}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, found=found: found)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(major=major))
+    assert room.has_bf16() is expected
 
 
 def test_thread_counts_end_at_the_cores():

@@ -70,7 +70,7 @@ def settle(learner: Learner, batches: Batches, validate: Validate | None, checkp
             f"train.precision: got 'bf16', but a layer of this model has none on this processor ({why}); use 32 or auto"
         )
     if config.precision == "auto" and fabric.device.type == "cuda":
-        bf16 = torch.cuda.is_bf16_supported()
+        bf16 = has_bf16()
     elif config.precision == "auto" and on_cpu and fabric.world_size == 1:
         bf16 = not _fails(choose, seconds) and quickest([False, True], choose, seconds, gain=0.1)
     learner.autocast.on = bf16
@@ -88,6 +88,11 @@ def settle(learner: Learner, batches: Batches, validate: Validate | None, checkp
         settled = _steps_for(settled, began, learner, batches, validate, checkpoints)
     learner.load(before)
     return settled
+
+
+def has_bf16() -> bool:
+    """Return whether the GPU computes in bf16; by itself torch also counts those that emulate it in 32 bits."""
+    return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _fails(choose: Callable[[bool], None], seconds: Callable[[int], float]) -> str:
