@@ -13,7 +13,7 @@ from PIL import Image
 from latentscape.benchmark.report import compose, write_report
 from latentscape.benchmark.results import load_results
 from latentscape.report import Commands, Compare, Gallery, Map, Picture, Sound, Table, Text
-from latentscape.report.markdown import markdown
+from latentscape.report.markdown import markdown, plain
 from latentscape.signal import audio
 
 
@@ -166,6 +166,28 @@ def test_markdown_is_safe():
     assert "[o](sounds/50%25%20of%20%231%3F.wav)" in text
     assert "```sh\nls\n```" in text
     assert "**m**\n\nwhere" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("# 1 of 3", "\\# 1 of 3"),
+        ("## 1", "\\## 1"),
+        ("- a", "\\- a"),
+        ("+ a", "\\+ a"),
+        ("---", "\\---"),
+        ("1. a", "1\\. a"),
+        ("12) a", "12\\) a"),
+        ("~a~ &amp;", "\\~a\\~ \\&amp;"),
+        ("-0.5 dB, +3 - 2", "-0.5 dB, +3 - 2"),
+        ("1.5 s", "1.5 s"),
+        ("#1", "#1"),
+        ("", ""),
+    ],
+    ids=["head", "deeper", "dash", "plus", "line", "number", "bracket", "struck", "level", "time", "hash", "empty"],
+)
+def test_markdown_shows_words_as_they_are(text, expected):
+    assert plain(text) == expected
 
 
 def compose_page(*items):

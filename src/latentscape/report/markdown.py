@@ -1,10 +1,13 @@
 """The same page as plain Markdown: words, tables, and links to the pictures and sounds that lie in files."""
 
+import re
 from urllib.parse import quote
 
 from latentscape.report.items import Commands, Compare, Gallery, Item, Map, Page, Picture, Section, Sound, Table, Text
 
-_SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|"})
+_SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|~&"})
+_LEADING = re.compile(r"^(\d*)([-+#=.)])(?=[-+#=\s]|$)")
+"""What makes a heading, a line or an item of a list of the words that follow."""
 
 
 def markdown(page: Page) -> str:
@@ -19,7 +22,7 @@ def markdown(page: Page) -> str:
 
 def plain(text: object) -> str:
     """Return text that Markdown shows as it is, on one line."""
-    return " ".join(str(text).split()).translate(_SPECIAL)
+    return _LEADING.sub(r"\1\\\2", " ".join(str(text).split()).translate(_SPECIAL))
 
 
 def _section(section: Section) -> list[str]:
