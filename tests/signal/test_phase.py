@@ -143,7 +143,8 @@ def test_every_loud_bin_gets_its_phase_by_trapezoids_from_a_neighbour():
 
 def plain(monkeypatch):
     """Run the kernels as Python."""
-    for name in ("_push", "_pop", "_over_time", "_over_frequency", "find_seeds", "integrate_all", "integrate_causal"):
+    kernels = ("_push", "_pop", "_over_time", "_over_frequency", "_is_peak", "_in_lobe")
+    for name in (*kernels, "find_seeds", "integrate_all", "integrate_causal"):
         monkeypatch.setattr(pghi, name, getattr(pghi, name).py_func)
 
 
@@ -227,6 +228,41 @@ def test_live_is_nearly_as_good_as_the_whole():
     found = {quality: phase.spectral_convergence(target, again(quality)) for quality in ("live", "fast", "best")}
     assert found["live"] < -18
     assert found["best"] < found["fast"] - 3
+
+
+def crest(wave):
+    """Return how far the peak lies over the root mean square, dB."""
+    return 20 * math.log10(wave.abs().max() / wave.square().mean().sqrt())
+
+
+def after(view, frames, sound):
+    """Return live sound from where ``frames`` of silence end."""
+    silence = torch.full_like(sound[..., :1], view.floor).expand(-1, -1, frames)
+    return view.synthesise(torch.cat((silence, sound), -1), quality="live")[0, 0, frames * view.hop :]
+
+
+@pytest.mark.parametrize("silent", [0, 12])
+def test_live_sound_does_not_begin_as_pulses(silent):
+    """What a model decodes of noise is smooth and lasts: integrated along frequency alone, it begins as pulses."""
+    view = LogStft(LogStftConfig(sample_rate=22050, window=1024, hop=256))
+    noise = view.analyse(0.05 * torch.randn(1, 1, 22050, generator=torch.Generator().manual_seed(0)))[..., 4:-4]
+    made = after(view, silent, noise.mean(-1, keepdim=True).expand(-1, -1, 80))
+    assert crest(made[:2048]) < 15
+    assert made[:2048].abs().max() < 1.5 * made[10240:].abs().max()
+
+
+@pytest.mark.parametrize("silent", [0, 12])
+def test_live_partials_begin_whole(silent):
+    """The bins of a partial begin together: random phases within its lobe would be heard frames long."""
+    view = LogStft(LogStftConfig(sample_rate=22050, window=1024, hop=256))
+    time = torch.arange(22050, dtype=torch.float64) / 22050
+    glide = 0.2 * torch.sin(2 * torch.pi * (300 * time + 800 * time**2)).float()
+    features = view.analyse(glide[None, None])[..., 20:60]
+    made = after(view, silent, features)
+    found = phase.spectral_convergence(
+        view.magnitude(features)[:, 2:10], view.magnitude(view.analyse(made[None, None]))[:, 2:10]
+    )
+    assert found < -32
 
 
 def test_a_push_leaves_the_state_it_was_given():

@@ -11,7 +11,10 @@ The phase is integrated by trapezoids from loud bins to quieter neighbours, in t
 the tolerance get a random phase, a hash of frame and bin: the same in every row, run and partition into blocks.
 
 The causal form (Prusa and Sondergaard 2016, RTPGHI) takes one frame after another, from the frame before and within the
-frame; the central difference over time makes it wait for one frame.
+frame; the central difference over time makes it wait for one frame. A *fresh* frame, the first one or one after a frame
+below its tolerance, has nothing to go on from. Were it integrated along frequency alone, a smooth spectrum would begin
+as a pulse, and go on as one every W samples. So its bins get a random phase, too, but for main lobes: a local maximum
+draws one for itself and its neighbours, which are integrated from it, as the bins of a partial belong together.
 """
 
 import math
@@ -23,6 +26,8 @@ from latentscape.core.compiled import compiled, each_row
 GAMMA = 0.25645
 """gamma / W^2 of the Hann window (Prusa et al. 2017, table I)."""
 TAU = 2 * math.pi
+LOBE = 2
+"""Bins from the middle of the Hann window's main lobe to its end."""
 
 
 @compiled
@@ -88,6 +93,21 @@ def _over_frequency(s, n, m, gain):  # noqa: ANN001, ANN202
     after = min(n + 1, s.shape[0] - 1)
     before = max(n - 1, 0)
     return 0.0 if after == before else -gain * (s[after, m] - s[before, m]) * (2.0 / (after - before))
+
+
+@compiled
+def _is_peak(s, n, m):  # noqa: ANN001, ANN202
+    """Return whether a bin is a local maximum of its frame (of a plateau, the last)."""
+    return 0 < m < s.shape[1] - 1 and s[n, m - 1] <= s[n, m] and s[n, m + 1] < s[n, m]
+
+
+@compiled
+def _in_lobe(s, n, m):  # noqa: ANN001, ANN202
+    """Return whether a bin lies in the main lobe of a local maximum."""
+    for near in range(max(0, m - LOBE), min(s.shape[1], m + LOBE + 1)):  # noqa: SIM110 - numba has no generators
+        if _is_peak(s, n, near):
+            return True
+    return False
 
 
 @compiled
@@ -180,17 +200,22 @@ def integrate_causal(s, first, number, hop, time_gain, frequency_gain, tolerance
     done = np.empty(bins, np.bool_)
     for row in range(phase.shape[0]):
         n = first + row
-        start = n == 0
-        loudest = s[n].max() if start else max(s[n].max(), s[n - 1].max())
-        threshold = loudest - tolerance
+        loudest = s[n].max()
+        earlier = loudest if n == 0 else s[n - 1].max()
+        fresh = n == 0 or earlier < loudest - tolerance
+        threshold = max(loudest, earlier) - tolerance
         size = 0
         for m in range(bins):
-            done[m] = s[n, m] < threshold
+            phase[row, m] = _chance(number + row, m)
+            done[m] = s[n, m] < threshold or (fresh and not _in_lobe(s, n, m))
             if done[m]:
-                phase[row, m] = _chance(number + row, m)
-            else:
-                # a sound's begin has no frame before: its own bins, loudest first, wait behind every reached one
-                _push(keys, items, size, s[n, m] - 1e4 if start else s[n - 1, m], m)
+                continue
+            if not fresh:
+                _push(keys, items, size, s[n - 1, m], m)
+                size += 1
+            elif _is_peak(s, n, m):
+                done[m] = True
+                _push(keys, items, size, s[n, m], m + bins)
                 size += 1
         while size > 0:
             item = _pop(keys, items, size)
@@ -199,11 +224,8 @@ def integrate_causal(s, first, number, hop, time_gain, frequency_gain, tolerance
                 m = item
                 if done[m]:
                     continue
-                if start:
-                    phase[row, m] = 0.0
-                else:
-                    step = _over_time(s, n - 1, m, hop, time_gain) + _over_time(s, n, m, hop, time_gain)
-                    phase[row, m] = before[m] + 0.5 * step
+                step = _over_time(s, n - 1, m, hop, time_gain) + _over_time(s, n, m, hop, time_gain)
+                phase[row, m] = before[m] + 0.5 * step
                 done[m] = True
                 _push(keys, items, size, s[n, m], m + bins)
                 size += 1
