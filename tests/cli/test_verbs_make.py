@@ -371,6 +371,9 @@ def test_refine_writes_the_passes_and_what_was_measured(run, folder, tmp_path, c
     passes.mkdir()
     assert shell("refine", run, given, "--out", passes, "--steps", 2, "--temperature", 0.5, "--seed", 3) == 0
     assert {p.name for p in passes.iterdir()} == {"pass001.wav", "pass002.wav", "refined.wav", "refined.json"}
+    for file in (out, *passes.glob("*.wav")):
+        wave, _ = soundfile.read(file)
+        assert wave[0] == wave[-1] == 0, f"{file.name} begins or ends with a click"
     assert shell("refine", run, given, "--out", out, "--steps", 2) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert shell("refine", run, given, "--out", tmp_path / "x.wav", "--manner", "driftt") == 2

@@ -87,9 +87,9 @@ def fades(samples: int, fade: int) -> Tensor:
     return torch.sin(0.5 * torch.pi * edge.clamp(0, 1)).square()
 
 
-def softened(waves: Tensor, sample_rate: int) -> Tensor:
-    """Return sounds ``[..., samples]`` that begin and end in silence, by fades of 10 ms: a held sound would click."""
-    return waves * fades(waves.shape[-1], round(EDGE_SECONDS * sample_rate)).to(waves)
+def softened(waves: Tensor, sample_rate: int, seconds: float = EDGE_SECONDS) -> Tensor:
+    """Return sounds ``[..., samples]`` that begin and end in silence, by fades (10 ms): a held sound would click."""
+    return waves * fades(waves.shape[-1], round(seconds * sample_rate)).to(waves)
 
 
 def blocks_of(waves: Iterator[Tensor], block: int) -> Iterator[Tensor]:

@@ -12,6 +12,7 @@ from latentscape.core.errors import UsageError
 from latentscape.core.random import seed_of
 from latentscape.core.storage import save_bytes_to
 from latentscape.instrument.loading import load, load_waves
+from latentscape.instrument.stream import softened
 from latentscape.instrument.streamed import Streamed
 from latentscape.instrument.waves import Waves
 from latentscape.measure.failing import FAILURES, Failure, failing
@@ -158,7 +159,14 @@ def _sample_waves(
         return waves.sample(1, seconds, seed=own, **way, series=heard)[0]
 
     notes = _mend(made, again, seed, drawing.retries, sound.sample_rate, begun)
-    return [write(target, wave, sound, making) + note for target, wave, note in zip(targets, made, notes, strict=True)]
+    ended = [_bordered(wave, sound.sample_rate, begun) for wave in made]
+    return [write(target, wave, sound, making) + note for target, wave, note in zip(targets, ended, notes, strict=True)]
+
+
+def _bordered(wave: Tensor, rate: int, begun: int) -> Tensor:
+    """Return a drawn sound ``[c, n]`` with quiet borders; a recording that it goes on from begins as it is."""
+    soft = softened(wave, rate)
+    return soft if not begun else torch.cat((wave[:, :begun], soft[:, begun:]), 1)
 
 
 def _mend(

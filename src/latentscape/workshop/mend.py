@@ -11,6 +11,7 @@ from latentscape.core.errors import DataError, StorageError, UsageError
 from latentscape.core.storage import save_json
 from latentscape.edit import refine as refining
 from latentscape.edit.repair import Repair, repair
+from latentscape.instrument.stream import softened
 from latentscape.measure.refinement import HEARD, Usual, usual
 from latentscape.signal.representation import Representation
 from latentscape.workshop.making import (
@@ -26,6 +27,9 @@ from latentscape.workshop.making import (
     write,
 )
 
+BORDER_SECONDS = 0.005
+"""Of the fades of a refined sound: long enough for no click, short enough for an attack."""
+
 
 def refine(
     run: Path,
@@ -39,7 +43,7 @@ def refine(
 ) -> list[str]:
     """Write a sound (a file or a clip) that goes through a model again and again; into a folder, every pass, too.
 
-    What was measured of every pass lies beside, as JSON.
+    Every file fades in and out within 5 ms. What was measured of every pass, without the fades, lies beside, as JSON.
     """
     folder = out.is_dir() or not out.suffix
     target = targets_of(out, ["refined"], SUFFIX, making)[0] if folder else file_of(out, making)
@@ -47,15 +51,18 @@ def refine(
     instrument, sound = sounding(run, making)
     names = targets_of(out, [f"pass{step:03d}" for step in range(1, steps + 1)], SUFFIX, making) if folder else []
 
+    def written(file: Path, wave: Tensor) -> str:
+        return write(file, softened(wave, sound.sample_rate, BORDER_SECONDS), sound, making)
+
     def each(step: int, wave: Tensor) -> None:
         if folder:
-            write(names[step - 1], wave, sound, making)
+            written(names[step - 1], wave)
 
     _, wave = sound_of(run, given, sound)
     usually = _usual(run, sound, max(wave.shape[1], instrument.window.length * sound.hop))
     way = {"seed": seed, "labels": making.labels, "quality": making.quality, "within": usually, "each": each}
     found = refining.refine(instrument, wave, steps, manner, **way)
-    lines = [write(target, found.wave, sound, making), *found.lines()]
+    lines = [written(target, found.wave), *found.lines()]
     held = None if usually is None else [usually.holds(one.heard) for one in found.passes]
     if held is not None:
         counts = ", ".join(f"{name} {sum(one[name] for one in held)}" for name in HEARD)
