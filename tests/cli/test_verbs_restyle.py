@@ -31,6 +31,10 @@ def test_restyle_keeps_rate_depth_and_channels_and_refuses_in_a_line(run, folder
         ("restyle", "-", style, "--out", "@x", "--content-weight", 2): "weigh a content",
         ("restyle", content, style, "--out", "@x", "--label", "instrument=flute"): "--label is told to a run",
         (
+            *("restyle", "@c", "@s", "--out", "@x", "--method", "tagger", "--run", "@r"),
+            *("--label", "instrument=flute"),
+        ): "not to --method tagger",
+        (
             "inpaint",
             content,
             "--out",

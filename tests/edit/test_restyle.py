@@ -6,9 +6,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from identity_model_of_edit import Halved
 
 from latentscape.core.errors import DataError, UsageError
 from latentscape.edit.restyle.beginning import begin
+from latentscape.edit.restyle.codes import restyle_codes
 from latentscape.edit.restyle.engine import (
     Wish,
     bordered,
@@ -25,8 +27,12 @@ from latentscape.edit.restyle.objective import Objective, Weights
 from latentscape.edit.restyle.optimise import minimise
 from latentscape.edit.restyle.sounds import LEVEL, PLACES, Spectrum
 from latentscape.edit.restyle.statistics import STATISTICS
+from latentscape.instrument.instrument import Instrument
+from latentscape.instrument.map import latent_map
 from latentscape.measure.silence import silent_share
+from latentscape.registry import Window
 from latentscape.signal.audio import PEAK_LIMIT
+from latentscape.signal.stft import LogStft, LogStftConfig
 
 RATE = 8000
 
@@ -45,6 +51,14 @@ def rain(seconds: float = 1.0, seed: int = 0) -> np.ndarray:
 @pytest.fixture(scope="module")
 def spectrum() -> Spectrum:
     return Spectrum(RATE)
+
+
+@pytest.fixture(scope="module")
+def frames() -> Instrument:
+    """Frames as they are, but quieter."""
+    sound = LogStft(LogStftConfig(sample_rate=RATE, window=256, hop=64))
+    chart = latent_map(torch.randn(50, sound.frame_size, generator=torch.Generator().manual_seed(0)))
+    return Instrument(Halved((sound.frame_size,)), sound, Window(length=1, hop=1), chart=chart)
 
 
 @pytest.fixture(scope="module")
@@ -326,14 +340,26 @@ def test_a_texture_has_the_length_asked_for_and_the_styles_spectrum():
 @pytest.mark.parametrize(
     ("content", "style", "words"),
     [
-        (np.zeros((1, RATE)), rain(), "silent"),
-        (voice(), rain(0.1), "0.100 s"),
+        (np.zeros((1, RATE)), rain(), "content that is silent"),
+        (voice(), np.zeros((1, RATE)), "style that is silent"),
+        (voice(), rain(0.1), r"style of 0\.100 s"),
+        (voice()[:, :10], rain(), r"content of 0\.00"),
         (np.full((1, RATE), np.nan), rain(), "NaN"),
+        (voice(), np.full((1, RATE), np.nan), "NaN"),
     ],
+    ids=["silent content", "silent style", "short style", "short content", "NaN in content", "NaN in style"],
 )
-def test_unusable_sounds_are_refused(content, style, words):
+def test_unusable_sounds_are_refused(content, style, words, frames):
     with pytest.raises(DataError, match=words):
         restyle(content, style, RATE)
+    with pytest.raises(DataError, match=words):
+        restyle_codes(frames, content, style, RATE)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01, float("nan")])
+def test_a_texture_too_short_to_be_one_is_refused(seconds):
+    with pytest.raises(UsageError, match=r"expected at least 0\.25 s"):
+        restyle(None, rain(), RATE, seconds=seconds)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentscape.core.errors import UsageError
+from latentscape.core.errors import DataError, UsageError
 from latentscape.edit.restyle.descent import WAYS, Search
 from latentscape.edit.restyle.engine import Wish, restyle
 from latentscape.edit.restyle.waves import CARRIED, listened, restyle_waves
@@ -78,7 +78,7 @@ def test_a_restyled_sound_has_the_length_and_channels_of_its_content(waves):
     assert np.isfinite(found.wave).all()
     assert len(found.losses) == 4  # two channels, two rounds
     assert told[-1][0] == 1.0
-    assert told[-1][2]().shape == (1, 4000)
+    assert told[-1][2]().shape == (1, 8000)  # a preview is heard at the rate of the content, not of the run
     spectra = [
         np.abs(np.fft.rfft(one[0])) for one in (found.wave, restyle(content, style, 8000, START, method=CARRIED).wave)
     ]
@@ -92,6 +92,8 @@ def test_strength_nought_is_the_content(waves):
     content = 0.05 * np.random.default_rng(1).normal(size=(1, 8000))
     found = restyle_waves(waves, content, content[:, ::-1], 8000, Wish("wavenet", strength=0.0))
     np.testing.assert_array_equal(found.wave, content)
+    with pytest.raises(DataError, match="content that holds NaN"):
+        restyle_waves(waves, content * np.nan, content, 8000, Wish("wavenet", strength=0.0))
 
 
 def test_what_it_can_not_do_is_said(waves):

@@ -55,8 +55,8 @@ def restyle_file(
     if out.suffix.lower() not in CONTAINERS:
         raise UsageError(f"--out {out} ends in '{out.suffix}', expected one of {', '.join(sorted(CONTAINERS))}")
     _needs(what, texture=texture)
-    if making.labels and what.run is None:
-        raise UsageError("--label is told to a run; give one with --run, or leave it out")
+    if making.labels and method_of(what.wish.method).place not in ("codes", "waves"):
+        raise UsageError(f"--label is told to a run that makes sound, not to --method {what.wish.method}; leave it out")
     if what.preview is not None and what.preview.suffix.lower() not in audio.WRITTEN:
         known = ", ".join(sorted(audio.WRITTEN))
         raise UsageError(f"--preview {what.preview} ends in '{what.preview.suffix}', expected one of {known}")

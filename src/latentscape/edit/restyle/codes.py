@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 
 from latentscape.core.errors import DataError, UsageError
-from latentscape.edit.restyle.engine import Restyled, Wish, finished, style_for
+from latentscape.edit.restyle.engine import Restyled, Wish, finished, style_for, usable
 from latentscape.edit.restyle.statistics import gaussian_of, ranked, transport
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.labels import Labels
@@ -49,7 +49,7 @@ def restyle_codes(
 
     Raises:
         UsageError: the run makes images.
-        DataError: the style has fewer than two windows.
+        DataError: a sound is silent, too short or not finite, or the style has fewer than two windows.
     """
     sound = instrument.representation
     if sound is None:
@@ -58,6 +58,9 @@ def restyle_codes(
         raise UsageError(
             f"{instrument.name} takes {sound.channels} channels at once; --method latent takes runs of one"
         )
+
+    for wave, what in ((content, "content"), (style, "style")):
+        usable(wave, what, sample_rate)
 
     def codes(channel: np.ndarray) -> torch.Tensor:
         wave = audio.resample(channel[None].astype(np.float32), sample_rate, sound.sample_rate)

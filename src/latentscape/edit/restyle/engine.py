@@ -134,19 +134,21 @@ def restyle(
 
     Raises:
         DataError: a sound is silent, too short or not finite.
-        UsageError: the method needs a run.
+        UsageError: the method needs a run, or the texture would be too short.
     """
     method = method or method_of(wish.method)
     if method.place in ("codes", "waves"):
         raise UsageError(f"method {wish.method} works on codes; see latentscape.edit.restyle.{method.place}")
-    told = _usable(style, "style", sample_rate)
+    told = usable(style, "style", sample_rate)
     spectrum = Spectrum(sample_rate)
-    heard = None if content is None else _usable(content, "content", sample_rate)
+    heard = None if content is None else usable(content, "content", sample_rate)
     if content is not None and wish.strength == 0:
         return unchanged(content, sample_rate, each)
     whole, wanted = (_unit(one) for one in (told, style_for(told, heard, sample_rate)))
     if heard is None:
-        length = round((seconds or style.shape[1] / sample_rate) * sample_rate)
+        if seconds is not None and not SHORTEST_SECONDS <= seconds < math.inf:
+            raise UsageError(f"restyle got {seconds:g} s of texture to make, expected at least {SHORTEST_SECONDS} s")
+        length = style.shape[1] if seconds is None else round(seconds * sample_rate)
         given = noise(spectrum, len(wanted), length, wish.seed)
     else:
         given = _unit(heard)
@@ -332,7 +334,12 @@ def _unit(wave: Float[np.ndarray, "c n"]) -> Float[Tensor, "c n"]:
     return torch.from_numpy(wave * (LEVEL / _size(wave))).float()
 
 
-def _usable(wave: np.ndarray, what: str, sample_rate: int) -> np.ndarray:
+def usable(wave: Float[np.ndarray, "c n"], what: str, sample_rate: int) -> Float[np.ndarray, "c n"]:
+    """Return a sound without rumble.
+
+    Raises:
+        DataError: it is silent, too short or not finite; named by ``what`` it is.
+    """
     if wave.ndim != 2 or wave.shape[1] < SHORTEST_SECONDS * sample_rate:
         raise DataError(
             f"restyle got a {what} of {wave.shape[-1] / sample_rate:.3f} s, expected at least {SHORTEST_SECONDS} s"

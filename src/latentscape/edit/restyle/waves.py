@@ -29,7 +29,6 @@ from latentscape.edit.restyle.engine import (
     pieces,
     restyle,
     style_for,
-    unchanged,
 )
 from latentscape.edit.restyle.methods import Method, method_of
 from latentscape.edit.restyle.sounds import LEVEL
@@ -81,7 +80,7 @@ def restyle_waves(
     if wish.likelihood and way != "descent":
         raise UsageError(f"--likelihood got {wish.likelihood:g}, but --way {way} knows no likelihood; take descent")
     if content is not None and wish.strength == 0:
-        return unchanged(content, sample_rate, each)
+        return restyle(content, style, sample_rate, wish, method=CARRIED, each=each)
     whole = restyle(
         content, style, sample_rate, replace(wish, evaluations=None, content=None), seconds=seconds, method=CARRIED
     ).wave
@@ -106,7 +105,7 @@ def restyle_waves(
         search = Search(net, codes, target, told, rounds, wish.seed + number)
         search = replace(search, target=_aimed(search, wish.strength, texture=content is None))
         if each is not None:
-            search = replace(search, each=_telling(each, waves, number, len(work)))
+            search = replace(search, each=_telling(each, waves, sample_rate, number, len(work)))
         found = WAYS[way](search)
         losses.extend(found.losses)
         made.append(_wave(waves, found.codes) / gains[channel])
@@ -144,8 +143,11 @@ def _aimed(search: Search, strength: float, *, texture: bool) -> Target:
     return replace(target, goal=features) if target.content else target
 
 
-def _telling(each: Each, waves: Waves, number: int, count: int) -> Callable[[float, float, Tensor], None]:
+def _telling(
+    each: Each, waves: Waves, sample_rate: int, number: int, count: int
+) -> Callable[[float, float, Tensor], None]:
     def told(share: float, loss: float, codes: Tensor) -> None:
-        each((number + share) / count, loss, lambda: _wave(waves, codes).numpy())
+        own = waves.representation.sample_rate
+        each((number + share) / count, loss, lambda: audio.resample(_wave(waves, codes).numpy(), own, sample_rate))
 
     return told
