@@ -1,6 +1,7 @@
 """A tagger through the shell: trained on tones and noise, measured, listened with, looked into."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -63,6 +64,14 @@ def test_it_is_measured_on_other_sounds(tagger, sounds, folder, capsys):
     assert json.loads(capsys.readouterr().out)["numbers"]["accuracy"]["value"] > 0.9
     assert shell("evaluate", tagger, folder) == 2
     assert "has no label 'tag' to compare with" in capsys.readouterr().err
+
+
+def test_sounds_that_have_none_of_its_classes_are_passed_over(tagger, sounds, tmp_path, capsys):
+    for name in ("00", "01", "02"):
+        shutil.copy(sounds / f"{name}.wav", tmp_path)
+    (tmp_path / "metadata.csv").write_text("path,tag\n00.wav,hiss\n01.wav,tone\n02.wav,;\n")
+    assert shell("evaluate", tagger, tmp_path, "--json") == 0, capsys.readouterr().err
+    assert sum(one["count"] for one in json.loads(capsys.readouterr().out)["calibration"]) == 2
 
 
 def test_it_says_what_it_hears(tagger, sounds, capsys):

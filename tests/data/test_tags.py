@@ -98,6 +98,9 @@ def test_merging_and_leaving_out(tree):
     assert len({one.digest for one in (corpus, unmerged, cleaned)}) == 3
     with pytest.raises(DataError, match="no file has 'genre'"):
         open_source(str(tree), SourceOptions(tags=TagOptions(label="genre")))
+    (tree.parent / "synonyms.json").write_text('[["guitar", "guitars"], ["guitars", "rock"]]')
+    with pytest.raises(DataError, match="'guitars' is in 2 lists"):
+        open_source(str(tree), SourceOptions(tags=tags))
     (tree.parent / "synonyms.json").write_text('{"a": 1}')
     with pytest.raises(DataError, match="a list of lists of words"):
         open_source(str(tree), SourceOptions(tags=tags))

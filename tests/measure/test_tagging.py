@@ -64,6 +64,13 @@ def test_the_interval_is_by_track():
     assert found.replicates[0] == pytest.approx(roc_auc(scores[rows], truth[rows]).mean())
 
 
+def test_one_track_gives_no_interval():
+    scores, truth = drawn(0, 8)
+    found = measure_tagging(scores, truth, ["one"] * 8, list("abcd"), one=False)
+    assert found.tracks == 1
+    assert all(estimate.interval() is None for estimate in found.numbers.values())
+
+
 def test_calibration():
     said = np.array([0.05, 0.15, 0.15, 0.95, 1.0])
     scores, truth = np.stack([said, 1 - said], 1), np.stack([said > 0.5, said <= 0.5], 1).astype(np.int64)

@@ -90,11 +90,14 @@ def synonyms(path: Path) -> list[list[str]]:
     """Read groups of synonyms.
 
     Raises:
-        DataError: the file is not a JSON list of lists of words.
+        DataError: the file is not a JSON list of lists of words, or a word is in several lists.
     """
     groups = load_json(path)
     if not isinstance(groups, list) or not all(
         isinstance(group, list) and group and all(isinstance(tag, str) for tag in group) for group in groups
     ):
         raise DataError(f"{path}: expected a list of lists of words")
+    places = Counter(tag for group in groups for tag in set(group))
+    if several := sorted(tag for tag, count in places.items() if count > 1):
+        raise DataError(f"{path}: '{several[0]}' is in {places[several[0]]} lists, expected every word in one alone")
     return groups

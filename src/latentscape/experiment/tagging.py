@@ -84,7 +84,7 @@ def tag_figures(
     scores, truth, tracks = [], [], []
     for clip in clips:
         tags = tags_of(columns[label].text(clip.row))
-        if tags is None or (one and tags[0] not in listener.classes):
+        if tags is None or (one and not set(tags) & set(listener.classes)):
             continue
         scores.append(listener.hear(torch.from_numpy(corpus.wave(clip).copy())).scores.double().numpy())
         truth.append(weights(tags, listener.classes).long().numpy())

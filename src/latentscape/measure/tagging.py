@@ -14,6 +14,7 @@ Letters: n sounds, K classes or tags, s scores ``[n, K]``, y truth ``[n, K]`` of
 
 Sounds of one track are not independent, so the bootstrap draws tracks with replacement, each with all its sounds
 (:mod:`latentscape.measure.estimate`). A drawn sample in which a tag has no sound, or every sound, leaves that tag out.
+One track alone says nothing of others: it gives no interval.
 """
 
 from collections.abc import Callable, Sequence
@@ -157,7 +158,7 @@ def measure_tagging(
         statistics["accuracy"] = lambda rows: accuracy(scores[rows], truth[rows])
     members = _members(tracks)
     whole = np.arange(len(scores))
-    drawn = resamples(len(members), replicates).tolist()
+    drawn = resamples(len(members), replicates if len(members) > 1 else 0).tolist()
     draws = [np.concatenate([members[track] for track in draw]) for draw in drawn]
     numbers = {
         name: Estimate(of(whole), "", tuple(value for value in map(of, draws) if not np.isnan(value)))
