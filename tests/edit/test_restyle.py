@@ -327,6 +327,14 @@ def test_a_little_strength_keeps_the_content_and_stereo_stays():
     assert told[-1] == (1.0, content.shape)
 
 
+def test_a_preview_holds_all_that_is_made_so_far():
+    seconds: list[float] = []
+    small = replace(METHODS["random-cnn"], filters=4, evaluations=1)
+    restyle(voice(30.0), rain(), RATE, Wish(), method=small, each=lambda *a: seconds.append(a[2]().shape[1] / RATE))
+    assert seconds[0] == pytest.approx(15.5, abs=0.2)
+    assert seconds[-1] == 30
+
+
 def test_a_texture_has_the_length_asked_for_and_the_styles_spectrum():
     style = rain()
     small = replace(METHODS["random-cnn"], filters=16, evaluations=5)

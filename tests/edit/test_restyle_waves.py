@@ -88,6 +88,14 @@ def test_a_restyled_sound_has_the_length_and_channels_of_its_content(waves):
     assert texture.wave.shape == (1, 4000)
 
 
+def test_a_preview_holds_all_of_a_channel_so_far(waves):
+    seconds: list[float] = []
+    content = 0.05 * np.random.default_rng(1).normal(size=(2, 48000))
+    wish = Wish("wavenet", evaluations=1, way="straight-through")
+    restyle_waves(waves, content, content[:1], 8000, wish, each=lambda *a: seconds.append(a[2]().shape[1] / 8000))
+    assert seconds == pytest.approx([3.1, 6.0, 3.1, 6.0], abs=0.05)
+
+
 def test_strength_nought_is_the_content(waves):
     content = 0.05 * np.random.default_rng(1).normal(size=(1, 8000))
     found = restyle_waves(waves, content, content[:, ::-1], 8000, Wish("wavenet", strength=0.0))

@@ -91,7 +91,7 @@ class Wish:
 
 
 Each = Callable[[float, float, Callable[[], np.ndarray]], None]
-"""Told the share of the work that is done, the loss, and what makes the sound as it is now."""
+"""Told the share of the work that is done, the loss, and what makes the sound so far (of a WaveNet, of one channel)."""
 
 
 @dataclass(frozen=True)
@@ -213,23 +213,24 @@ class _Work:
         found, levels = coefficients(self.spectrum, given)
         levels = begin(levels, self.style_levels, self.method.start, self.wish.strength)
         spans = pieces(given.shape[1], self.spectrum.sample_rate, self.spectrum.hop)
+        own = slice(margin, given.shape[1] - margin)
         waves: list[Tensor] = []
         losses: list[float] = []
         for number, (low, high) in enumerate(spans):
             frames = slice(low // self.spectrum.hop, self.spectrum.grid.count(high))
-            own = slice(margin if low == 0 else 0, high - low - (margin if high == given.shape[1] else 0))
             place = PLACES[self.method.place](self.spectrum, high - low, found[:, frames])
 
-            def told(
-                share: float, loss: float, variable: Tensor, done: int = number, place: Place = place, own: slice = own
-            ) -> None:
+            def told(share: float, loss: float, variable: Tensor, done: int = number, place: Place = place) -> None:
+                def so_far() -> np.ndarray:
+                    return joined([*waves[:done], place.finish(variable)], spans[: done + 1])[:, own].numpy()
+
                 if each is not None:
-                    each((done + share) / len(spans), loss, lambda: place.finish(variable)[:, own].numpy())
+                    each((done + share) / len(spans), loss, so_far)
 
             best = self._sought(place, place.begin(levels[:, frames]), given[:, low:high], told)
             waves.append(place.finish(best.variable))
             losses.extend(best.losses)
-        return joined(waves, spans)[:, margin : given.shape[1] - margin], tuple(losses)
+        return joined(waves, spans)[:, own], tuple(losses)
 
     def _sought(
         self, place: Place, variable: Tensor, given: Tensor, told: Callable[[float, float, Tensor], None]

@@ -104,8 +104,14 @@ def restyle_waves(
         codes = _codes(waves, gains[channel] * begun[channel : channel + 1, low:high])
         search = Search(net, codes, target, told, rounds, wish.seed + number)
         search = replace(search, target=_aimed(search, wish.strength, texture=content is None))
+
+        def so_far(codes: Tensor, number: int = number, gain: float = gains[channel]) -> np.ndarray:
+            first = number - number % len(spans)
+            whole = joined([*made[first:number], _wave(waves, codes) / gain], spans[: number - first + 1])
+            return audio.resample(whole.numpy(), rate, sample_rate)
+
         if each is not None:
-            search = replace(search, each=_telling(each, waves, sample_rate, number, len(work)))
+            search = replace(search, each=_telling(each, so_far, number, len(work)))
         found = WAYS[way](search)
         losses.extend(found.losses)
         made.append(_wave(waves, found.codes) / gains[channel])
@@ -144,10 +150,9 @@ def _aimed(search: Search, strength: float, *, texture: bool) -> Target:
 
 
 def _telling(
-    each: Each, waves: Waves, sample_rate: int, number: int, count: int
+    each: Each, so_far: Callable[[Tensor], np.ndarray], number: int, count: int
 ) -> Callable[[float, float, Tensor], None]:
     def told(share: float, loss: float, codes: Tensor) -> None:
-        own = waves.representation.sample_rate
-        each((number + share) / count, loss, lambda: audio.resample(_wave(waves, codes).numpy(), own, sample_rate))
+        each((number + share) / count, loss, lambda: so_far(codes))
 
     return told
