@@ -115,7 +115,7 @@ class Ear(nn.Module):
         if extra is not None:
             h = torch.cat([h, extra.unsqueeze(2).expand(-1, -1, h.shape[2])], dim=1)
         h = self.net(h)
-        weight = torch.ones_like(h[:, :1]) if present is None else self._steps(present.to(h.dtype), h.shape[2])
+        weight = self._steps((torch.ones_like(x) if present is None else present).to(h.dtype), h.shape[2])
         weight = weight / weight.sum(2, keepdim=True).clamp_min(1e-3)
         mean = (h * weight).sum(2)
         deviation = ((h - mean.unsqueeze(2)).square() * weight).sum(2).clamp_min(1e-6).sqrt()
