@@ -74,6 +74,14 @@ def test_sounds_that_have_none_of_its_classes_are_passed_over(tagger, sounds, tm
     assert sum(one["count"] for one in json.loads(capsys.readouterr().out)["calibration"]) == 2
 
 
+def test_a_track_is_a_file_whatever_its_name(tagger, sounds, tmp_path, capsys):
+    for name in ("00", "01"):
+        shutil.copy(sounds / f"{name}.wav", tmp_path / f"note@{name}.wav")
+    (tmp_path / "metadata.csv").write_text("path,tag\nnote@00.wav,hiss\nnote@01.wav,tone\n")
+    assert shell("evaluate", tagger, tmp_path) == 0, capsys.readouterr().err
+    assert "2 sounds, 2 tracks" in capsys.readouterr().out
+
+
 def test_it_says_what_it_hears(tagger, sounds, capsys):
     assert shell("tag", tagger, sounds / "00.wav", sounds, "--json") == 0
     heard = json.loads(capsys.readouterr().out)

@@ -88,7 +88,7 @@ def tag_figures(
             continue
         scores.append(listener.hear(torch.from_numpy(corpus.wave(clip).copy())).scores.double().numpy())
         truth.append(weights(tags, listener.classes).long().numpy())
-        tracks.append(identity(columns, clip.row, clip.name.partition("@")[0]))
+        tracks.append(identity(columns, clip.row, str(clip.path)))
     if not scores:
         raise DataError(f"{corpus.name}: none of the sounds has a '{label}' that {listener.name} knows")
     found = measure_tagging(np.stack(scores), np.stack(truth), tracks, listener.classes, one=one)
