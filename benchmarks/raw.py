@@ -298,9 +298,10 @@ def main() -> None:
     if "step" in given.only:
         for loop in ("ours", "plain"):  # a process each, since memory is what is measured
             subprocess.run([sys.executable, __file__, str(given.out), "--loop", loop], check=True)
-    for source in given.sources:
+    figures = [name for name in given.only if name != "step"]
+    for source in given.sources if figures else ():
         runs = {name: trained(given.out, source, name, given.minutes) for name in given.members}
-        for figure in (name for name in given.only if name != "step"):
+        for figure in figures:
             target = given.out / f"{figure}-{slug(source)}.json"
             rows = {name: found(figure, run, given.out, slug(source)) for name, run in runs.items()}
             save_json(target, rows)
