@@ -59,13 +59,14 @@ def shepard(
 
     ``own``: query i is dot i, which is left out of its own interpolation (to measure what a held-out dot would get).
     """
-    dots, values = dots.to(queries.device), values.to(queries.device)
+    dots, values = dots.to(queries.device).double(), values.to(queries.device)
     count = min(NEAREST, len(dots) - own)
-    size = max(1, _ROWS // (len(dots) * queries.shape[1]))
-    rows = []
+    size = max(1, _ROWS // max(len(dots), queries.shape[1]))
+    middle = dots.mean(0)  # about it, products of float64 leave 1e-8 of the spread as the error of a distance
+    dots, rows = dots - middle, []
     for low in range(0, len(queries), size):
-        block = queries[low : low + size].double()
-        r = (block[:, None] - dots.double()).square().sum(2).sqrt()
+        block = queries[low : low + size].double() - middle
+        r = torch.cdist(block, dots, compute_mode="use_mm_for_euclid_dist")
         if own:
             r[torch.arange(len(block)), torch.arange(low, low + len(block))] = torch.inf
         more = len(dots) - own > count
