@@ -33,8 +33,8 @@ from latentscape.models.bounds import elbo, iw_bound
 RECOGNITION = {
     "factorised": ("model.recognition=factorised",),
     "chained": ("model.recognition=chained",),
-    "ladder": (),
-    "ladder, precisions": ("model.merge=precision",),
+    "ladder, shared path": ("model.merge=shared",),
+    "ladder": ("model.merge=precision",),
 }
 CURES = {
     "none": ("data.warp=null",),
