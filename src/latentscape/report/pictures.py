@@ -229,6 +229,7 @@ def image_grid(
             place = (column + GAP, column + 1 - GAP, row + 1 - GAP, row + GAP)
             axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest", extent=place)
         axes.set(xlim=(0, across), ylim=(down, 0), aspect=height / width)
+        axes.set_anchor("E")  # names of rows take the room that is left, and were cut where it was shared out
         axes.set_xticks(np.arange(len(columns)) + 0.5, columns, fontsize=9, fontweight="bold")
         axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
         axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
