@@ -33,6 +33,14 @@ def test_a_folder_becomes_clips_with_the_samples_of_the_files(folder):
     part = corpus.clips[2].part(100, 50)
     assert (part.name, part.seconds) == ("kick/01@100", 50 / RATE)
     np.testing.assert_array_equal(corpus.wave(part, 10), corpus.wave(corpus.clips[2])[:, 110:150])
+    assert part.part(20, 10).name == "kick/01@120"
+
+
+def test_a_piece_of_a_sound_keeps_an_own_at_sign(folder):
+    corpus = open_source(str(folder(["note@440.wav", "note@880.wav"])))
+    pieces = [clip.part(start, 50) for clip in corpus.clips for start in (0, 100)]
+    assert [piece.name for piece in pieces] == ["note@440@0", "note@440@100", "note@880@0", "note@880@100"]
+    assert pieces[1].part(10, 5).name == "note@440@110"
 
 
 def test_names_in_any_script_are_kept(tmp_path):

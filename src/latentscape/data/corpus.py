@@ -75,7 +75,7 @@ class Clip:
 
     def part(self, start: int, frames: int) -> "Clip":
         """Return the stretch of ``frames`` samples that begins ``start`` samples into this one."""
-        name = f"{self.name.partition('@')[0]}@{self.start + start}"
+        name = f"{self.name.removesuffix(f'@{self.start}')}@{self.start + start}"  # a file's own name may hold an @
         return replace(self, name=name, start=self.start + start, frames=frames)
 
 

@@ -99,7 +99,8 @@ def tag_figures(
             numbers |= {f"{name}_low": Number(interval[0], ""), f"{name}_high": Number(interval[1], "")}
     numbers["calibration_error"] = Number(found.calibration.error, "")
     numbers |= {f"leakage_{name}": Number(100 * one.clips, "% of clips") for name, one in leaks.items()}
-    heading = f"{about} ({found.sounds} sounds, {found.tracks} tracks; low and high: 95 % by track):"
+    several = f"{found.tracks} tracks; low and high: 95 % by track"
+    heading = f"{about} ({found.sounds} sounds, {several if found.tracks > 1 else '1 track'}):"
     return TagFigures(heading, numbers, found, leaks)
 
 
