@@ -71,7 +71,8 @@ class Masked(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density of the hidden values, ``[..., *batch]``, nats an item."""
-        if isinstance(self.base, DiscretisedLogistics) and value.shape == self.seen.shape:
+        # an accelerator would have to be waited for: how many are hidden is known when the mask's values are
+        if isinstance(self.base, DiscretisedLogistics) and value.is_cpu and value.shape == self.seen.shape:
             places, counts = _hidden(self.seen.flatten(1))
             chosen = self.base.at(places).parts().log_prob(value.flatten(1).gather(1, places))
             return chosen.masked_fill(~counts, 0.0).sum(1)
