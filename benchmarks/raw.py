@@ -56,6 +56,7 @@ from latentscape.instrument.streamed import Streamed
 from latentscape.measure.curves import curves_of
 from latentscape.measure.refinement import spectral_step, usual
 from latentscape.measure.seams import seam_course
+from latentscape.registry import Joining
 
 EXPERIMENTS = ("raw-first", "raw-one-layer", "raw-continuous", "raw-refine", "raw-trajectories", "raw-4s", "raw-8s")
 CURES = ("raw-conv", "raw-spectral", "raw-vaegan", "raw-bank")
@@ -232,8 +233,12 @@ def seams(run: Path, picture: Path) -> dict[str, dict[str, float]]:
     )
     own = torch.stack(events)
     rows, waves = {}, {}
-    for name in ("plain",) if drawn else ("plain", "fade", "aligned"):
-        joined = instrument.joined(name)  # type: ignore[arg-type]
+    ways: list[tuple[Joining, float | None]] = [("plain", None)]
+    if not drawn:
+        ways += [("fade", None), ("aligned", None), ("aligned", 0.25)]
+    for way, overlap in ways:
+        name = way if overlap is None else f"{way}, {overlap:.0%} shared"
+        joined = instrument.joined(way, overlap)
         wave = joined.render(z)
         found = seam_course(wave, rate, joined.joins(wave.shape[1]))
         second = [wave[:, at : at + rate] for at in range(0, wave.shape[1] - rate + 1, rate)]

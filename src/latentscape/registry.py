@@ -97,11 +97,14 @@ class Window(Record):
         join: how windows that a path is decoded to become one sound: put one after the other (``plain``), cross-faded
             where they overlap (``fade``), or moved into phase with one another first (``aligned``, raw windows only).
             Left out: ``aligned`` for raw windows, else ``fade``.
+        overlap: the share of a window that the next one takes part in, where they are joined. Left out: half, or as
+            much as in training where that is more. Less leaves more of a window to itself, and less time to change.
     """
 
     length: int = Field(1, ge=1)
     hop: int = Field(1, ge=1)
     join: Joining | None = None
+    overlap: float | None = Field(None, gt=0, lt=1)
 
     def event_shape(self, frame_size: int) -> tuple[int, ...]:
         """Return the shape of x cut from features of ``frame_size`` values a step."""

@@ -92,11 +92,9 @@ def test_a_last_window_that_was_moved_ends_in_a_fade():
     assert made[:, 5900:].diff().abs().max() < 0.1
 
 
-def raw_instrument(join=None, length=400, hop=200):
-    event = (1, length)
-    return Instrument(
-        Identity(event, 0.5, 0.0), Waveform(WaveformConfig(sample_rate=RATE)), Window(length=length, hop=hop, join=join)
-    )
+def raw_instrument(join=None, length=400, hop=200, overlap=None):
+    window = Window(length=length, hop=hop, join=join, overlap=overlap)
+    return Instrument(Identity((1, length), 0.5, 0.0), Waveform(WaveformConfig(sample_rate=RATE)), window)
 
 
 def test_raw_windows_of_a_path_are_aligned_and_those_with_a_place_are_not():
@@ -123,6 +121,30 @@ def test_plain_windows_are_put_end_to_end():
     wave = torch.randn(1, 1900, generator=torch.Generator().manual_seed(3))
     torch.testing.assert_close(plain.reconstruct(wave), wave)
     assert plain.joins(1700) == [place / RATE for place in (400, 800, 1200, 1600)]
+
+
+def test_windows_share_as_much_as_is_asked_for():
+    quarter = raw_instrument().joined(overlap=0.25)
+    assert (quarter.joining, quarter.step) == ("aligned", 300)
+    z = torch.randn(5, 400, generator=torch.Generator().manual_seed(4))
+    torch.testing.assert_close(quarter.render(z), joined(AlignedJoiner(400, 300, RATE), 0.5 * z[:, None]))
+    wave = torch.randn(1, 1600, generator=torch.Generator().manual_seed(5))
+    torch.testing.assert_close(quarter.reconstruct(wave), wave)  # each place is its own
+    assert quarter.joins(1000) == [place / RATE for place in (350, 650, 950)]
+
+
+def test_an_overlap_of_the_run_is_kept_unless_another_is_asked_for():
+    run = raw_instrument(overlap=0.75)
+    assert (run.step, run.joined("fade").step, run.joined("plain").step) == (100, 100, 400)
+    assert run.joined(overlap=0.5).step == run.joined("fade", 0.5).step == 200
+
+
+def test_what_does_not_overlap_is_said():
+    with pytest.raises(UsageError, match=r"overlap of 0\.25, but windows put end to end do not"):
+        raw_instrument().joined("plain", 0.25)
+    frames = Instrument(Identity((1,), 1.0, 0.0), Waveform(WaveformConfig(sample_rate=RATE)))
+    with pytest.raises(UsageError, match=r"overlap of 0\.5, but frames do not"):
+        frames.joined(overlap=0.5)
 
 
 @pytest.mark.parametrize("join", ["plain", "fade", "aligned"])

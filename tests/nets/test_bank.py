@@ -11,7 +11,7 @@ from latentscape.core.config import parse
 from latentscape.core.errors import ConfigError
 from latentscape.dist.likelihoods import GaussianConfig
 from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
-from latentscape.nets.bank import GOLDEN, BankConfig, Oscillators
+from latentscape.nets.bank import GOLDEN, LOUDEST, BankConfig, Oscillators
 from latentscape.nets.build import NetConfig, build_reader, build_writer
 from latentscape.nets.conv import ConvConfig
 
@@ -145,6 +145,29 @@ def test_an_autoencoder_of_banks_tells_loud_from_quiet_windows():
     assert terms.likelihood.mean.shape == (4, 1, 80)
     terms.distortion.sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("size", [3.0, 30.0, 300.0])
+def test_no_point_is_far_louder_than_a_corpus_can_be(size):
+    """Of every oscillator at once, too: each may be as loud as a sound, but not all of them together."""
+    writer = build_writer(SMALL, 3, (2, 4000), 1, 0)
+    z = (size * torch.randn(64, 3, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    wave = writer(z).unflatten(1, (2, -1))
+    loudest = 20 * math.log10(math.e) * (LOUDEST + 1)
+    level = 10 * wave.detach().unfold(-1, 400, 400).square().mean(-1).log10()
+    assert level.max() < loudest + 1.0  # what beats within a frame may be louder for a moment
+    if size > 3:
+        assert level.max() > loudest - 9.0
+    wave.sum().backward()
+    assert z.grad.isfinite().all()
+
+
+def test_what_is_not_loud_is_left_alone(monkeypatch):
+    writer = build_writer(SMALL, 3, (1, 4000), 1, 0)
+    z = torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
+    held = writer(z)
+    monkeypatch.setattr("latentscape.nets.bank.LOUDEST", 1e3)
+    torch.testing.assert_close(writer(z), held, rtol=1e-4, atol=1e-4)
 
 
 def test_what_does_not_fit_is_refused():

@@ -13,6 +13,7 @@ from latentscape.cli.options import (
     Join,
     Out,
     OutFolder,
+    Overlap,
     Overwrite,
     Peak,
     QualityName,
@@ -46,7 +47,7 @@ def reconstruct(
     """Send sounds through the model and back; a vocoder makes them again of what it hears of them."""
     from latentscape.workshop import codes as work
 
-    making = making_of(quality, device, label, overwrite, None, vocoder, peak)
+    making = making_of(quality, device, label, overwrite, vocoder=vocoder, peak=peak)
     print_lines(work.reconstruct(run, source, out, making))
 
 
@@ -67,6 +68,7 @@ def decode(
     out: OutFolder,
     quality: QualityName = "best",
     join: Join = None,
+    overlap: Overlap = None,
     vocoder: Vocoder = None,
     peak: Peak = None,
     device: Device = "auto",
@@ -76,7 +78,8 @@ def decode(
     """Turn latent codes into sound."""
     from latentscape.workshop import codes as work
 
-    print_lines(work.decode(run, codes, out, making_of(quality, device, label, overwrite, join, vocoder, peak)))
+    making = making_of(quality, device, label, overwrite, join, overlap, vocoder, peak)
+    print_lines(work.decode(run, codes, out, making))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -128,7 +131,7 @@ def sample(
     """Draw sounds from the prior, from a second stage, or sample after sample."""
     from latentscape.workshop import draw
 
-    making = making_of(quality, device, label, overwrite, None, vocoder, peak)
+    making = making_of(quality, device, label, overwrite, vocoder=vocoder, peak=peak)
     drawn = None
     if stage is not None:
         from latentscape.experiment.second_stage import second_stage
@@ -177,6 +180,7 @@ def walk(
     seed: Seed = 0,
     quality: QualityName = "best",
     join: Join = None,
+    overlap: Overlap = None,
     vocoder: Vocoder = None,
     peak: Peak = None,
     device: Device = "auto",
@@ -190,9 +194,8 @@ def walk(
         raise UsageError(f"walk got '{sounds[0]}'; give sounds to go through after one --through, all of them")
     points = (*(through or ()), *(sounds or ()))
     way = travel.Way(kind, points, onto, timing, path, save, speed, axes, radius, turns, seed, loop)
-    print_lines(
-        travel.walk(run, out, way, making_of(quality, device, label, overwrite, join, vocoder, peak), seconds=seconds)
-    )
+    making = making_of(quality, device, label, overwrite, join, overlap, vocoder, peak)
+    print_lines(travel.walk(run, out, way, making, seconds=seconds))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -215,6 +218,7 @@ def morph(
     ] = None,
     quality: QualityName = "best",
     join: Join = None,
+    overlap: Overlap = None,
     vocoder: Vocoder = None,
     peak: Peak = None,
     device: Device = "auto",
@@ -224,6 +228,6 @@ def morph(
     """Turn one sound into another."""
     from latentscape.workshop import travel
 
-    making = making_of(quality, device, label, overwrite, join, vocoder, peak)
+    making = making_of(quality, device, label, overwrite, join, overlap, vocoder, peak)
     way = {"kind": kind, "speed": speed, "weight": weight, "layers": layers}
     print_lines(travel.morph(run, first, second, out, making, **way, seconds=seconds))

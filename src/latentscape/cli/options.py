@@ -55,6 +55,10 @@ Join = Annotated[
     str | None,
     typer.Option(help="how windows meet: plain, fade or aligned", show_default="aligned for raw windows, else fade"),
 ]
+Overlap = Annotated[
+    float | None,
+    typer.Option(help="share of a window that the next one takes part in", show_default="half", min=0.01, max=0.99),
+]
 Vocoder = Annotated[
     Path | None,
     typer.Option("--vocoder", metavar="RUN", help="a run that makes the sound of spectra, in place of phase recovery"),
@@ -123,10 +127,11 @@ def making_of(
     label: list[str] | None,
     overwrite: bool,
     join: Any = None,
+    overlap: float | None = None,
     vocoder: Path | None = None,
     peak: float | None = None,
 ) -> Any:
     """Return the options that every verb which makes sound has, as a record."""
     from latentscape.workshop.making import Making, labels_of
 
-    return Making(quality, device, labels_of(label), overwrite, join, vocoder, peak)
+    return Making(quality, device, labels_of(label), overwrite, join, overlap, vocoder, peak)

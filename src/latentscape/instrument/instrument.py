@@ -40,16 +40,22 @@ from latentscape.signal.representation import Quality
 class Instrument(Space):
     """A loaded run; arguments as of :class:`latentscape.instrument.space.Space`."""
 
-    def joined(self, joining: Joining | None) -> "Instrument":
-        """Return the same instrument with another joining of windows, or itself where that is ``None``.
+    def joined(self, joining: Joining | None = None, overlap: float | None = None) -> "Instrument":
+        """Return the same instrument with another joining of windows, or itself where nothing else is asked for.
+
+        Args:
+            joining: the way; ``None`` leaves it.
+            overlap: the share of a window that the next one takes part in, in (0, 1); ``None`` leaves it to the run.
 
         Raises:
-            UsageError: windows that are not of raw sound can't be brought into phase.
+            UsageError: windows that are not of raw sound can't be brought into phase; windows end to end share nothing.
         """
-        if joining is None or joining == self.joining:
+        if overlap is None and joining in (None, self.joining):
             return self
-        other = copy.copy(self)
-        other._join_by(joining)
+        other, joining = copy.copy(self), joining or self.joining
+        if overlap is None and joining != "plain":
+            overlap = self.window.overlap
+        other._join_by(joining, overlap)
         return other
 
     @cached_property

@@ -7,9 +7,9 @@ Letters: c channels, n samples, f features a frame, T frames, m windows, d laten
     \xrightarrow{\text{mean of } p(x \mid z)} x_{1..m} \xrightarrow{\text{join}} \text{features}
 
 Every frame (window length 1) has a point. Longer windows are half overlapped (or as they were cut for training, where
-that overlaps more) and cross-faded; those of raw sound are moved into phase with one another where they follow a path
-(:mod:`latentscape.instrument.aligned`), and put end to end where the joining is ``plain``. Everything is a function of
-arguments and seeds, and the model is left as it was.
+that overlaps more, or as ``window.overlap`` says) and cross-faded; those of raw sound are moved into phase with one
+another where they follow a path (:mod:`latentscape.instrument.aligned`), and put end to end where the joining is
+``plain``. Everything is a function of arguments and seeds, and the model is left as it was.
 """
 
 import math
@@ -71,16 +71,24 @@ class Space:
         self.config = config
         self.name = name
         self.dim = sum(math.prod(shape) for shape in model.latent_shapes)
-        self._join_by(window.join or ("aligned" if self._raw else "fade"))
+        self._join_by(window.join or ("aligned" if self._raw else "fade"), window.overlap)
         self._chart = chart
         self._naming = naming
 
-    def _join_by(self, joining: Joining) -> None:
+    def _join_by(self, joining: Joining, overlap: float | None) -> None:
+        name, length = self.name or "this run", self.window.length
         if joining == "aligned" and not self._raw:
-            raise UsageError(f"{self.name or 'this run'} has no raw windows to bring into phase; join by fade or plain")
-        length = self.window.length
+            raise UsageError(f"{name} has no raw windows to bring into phase; join by fade or plain")
+        if overlap is not None and (joining == "plain" or length == 1):
+            what = "windows put end to end" if length > 1 else "frames"
+            raise UsageError(f"{name} was asked for an overlap of {overlap:g}, but {what} do not overlap")
         self.joining: Joining = joining
-        self.step = length if joining == "plain" else min(self.window.hop, max(1, length // 2))
+        if joining == "plain":
+            self.step = length
+        elif overlap is None:
+            self.step = min(self.window.hop, max(1, length // 2))
+        else:
+            self.step = min(length, max(1, round((1 - overlap) * length)))
 
     @property
     def _raw(self) -> bool:

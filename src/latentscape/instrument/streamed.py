@@ -63,17 +63,17 @@ class Streamed(Instrument):
         other.manner, other.seed = manner, seed
         return other
 
-    def _join_by(self, joining: Joining) -> None:
+    def _join_by(self, joining: Joining, overlap: float | None) -> None:
         self.joining: Joining = "plain"
         self.step = self.window.length
 
-    def joined(self, joining: Joining | None) -> "Instrument":
+    def joined(self, joining: Joining | None = None, overlap: float | None = None) -> "Instrument":
         """Return itself.
 
         Raises:
             UsageError: another joining was asked for.
         """
-        if joining not in (None, "plain"):
+        if joining not in (None, "plain") or overlap is not None:
             raise UsageError(f"{self.name or 'this run'} draws one sound from end to end; leave the joining out")
         return self
 

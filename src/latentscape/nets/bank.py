@@ -1,7 +1,8 @@
 r"""A bank of oscillators of fixed frequencies and phases: what is written is how loud each is, in the course of time.
 
 Letters: b batch, c channels, n samples, K oscillators, H hop, T = ceil(n / H) frames, r = (t - m H) / H the place of
-sample t within its frame m, a three times (``GAIN``) the inner net's output ``[b, c K, T + 1]``, about a quiet level.
+sample t within its frame m, a three times (``GAIN``) the inner net's output ``[b, c K, T + 1]``, about a quiet level
+and held back together where :math:`\sum_k A_k^2 / 2` is beyond a loud one (``LOUDEST``).
 
 .. math::
     y(t) = \sum_{k=1}^K A_k(t) \cos(2 \pi f_k t + \varphi_k), \qquad
@@ -42,8 +43,9 @@ START = 0.1
 """Root mean square of a wave whose net writes zeros, in standardised units."""
 GAIN = 3.0
 """Log amplitudes a unit of the net's output: those of sound span some 60 dB, outputs of nets begin about 1."""
-LOUDEST = 2.0
-"""Log amplitude, in standardised units, from which on an oscillator is held back softly; it never reaches 1 more."""
+LOUDEST = 1.5
+"""Log of the root mean square, in standardised units (13 dB), from which on all that sounds at a time is held back
+softly; it never reaches 1 (9 dB) more. Points that the corpus leaves out would be hundreds of times as loud as it."""
 
 
 class BankConfig(Record):
@@ -180,5 +182,6 @@ class BankWriter(nn.Module):
         written = self.net(h, told)
         with without_autocast(written.device):
             logs = GAIN * written[:, : self.points].float().unflatten(1, self.shape) + self.level
-            wave = self.oscillators(held_below(logs, LOUDEST).exp()).flatten(1)
+            level = ((2 * logs).logsumexp(2, keepdim=True) - math.log(2)) / 2
+            wave = self.oscillators((logs + held_below(level, LOUDEST) - level).exp()).flatten(1)
         return torch.cat([wave, written[:, self.points :].float()], dim=1) if written.shape[1] > self.points else wave

@@ -39,6 +39,7 @@ class Making:
         labels: what a conditioned model is told, such as ``{"instrument": "flute"}``; the rest is unknown to it.
         overwrite: whether files that are there are replaced.
         join: how windows become one sound: plain, fade or aligned; ``None`` is the run's own way.
+        overlap: the share of a window that the next one takes part in; ``None`` is the run's own.
         vocoder: a run that makes the sound of spectra, in place of phase recovery.
         peak: dBFS that the loudest sample of each file is brought to; ``None`` leaves it as the model makes it.
 
@@ -51,6 +52,7 @@ class Making:
     labels: Mapping[str, str] | None = None
     overwrite: bool = False
     join: Joining | None = None
+    overlap: float | None = None
     vocoder: Path | None = None
     peak: float | None = None
 
@@ -90,7 +92,7 @@ def sounding(run: Path, making: Making) -> tuple[Instrument, Representation]:
     instrument = load(run, making.device)
     if instrument.representation is None:
         raise UsageError(f"{run} makes images, not sound; `latentscape sample` and its page show them")
-    instrument = speaking(instrument.joined(making.join), making)
+    instrument = speaking(instrument.joined(making.join, making.overlap), making)
     assert instrument.representation is not None
     return instrument, instrument.representation
 
