@@ -48,13 +48,15 @@ def folder(tmp_path_factory):
     """Tones of two kinds, which the column tone calls by their label."""
     root = tmp_path_factory.mktemp("tones")
     t = np.arange(1200) / RATE
-    rows = ["path,tone,instrument,split"]
+    rows = ["path,tone,instrument,midi,split"]
     for number in range(24):
         low = number % 2
         wave = 0.5 * np.sin(2 * math.pi * (150 if low else 600) * (1 + 0.02 * (number // 2)) * t)
         soundfile.write(root / f"{number:02d}.wav", wave[: 300 if number == 20 else 1200], RATE)
         part = "test" if number >= 18 else "valid" if number >= 14 else "train"
-        rows.append(f"{number:02d}.wav,{'low' if low else 'high'},{'low' if low else 'high'},{part}")
+        rows.append(
+            f"{number:02d}.wav,{'low' if low else 'high'},{'low' if low else 'high'},{50 + 24 * (1 - low)},{part}"
+        )
     (root / "metadata.csv").write_text("\n".join(rows))
     return root
 
@@ -121,6 +123,7 @@ def test_the_proof_of_use_has_every_number_and_the_twin(runs, monkeypatch, capsy
     assert {
         "instrument_probe_of_code",
         "instrument_judge_of_made",
+        "midi_r2_of_code",
         "mel_distance_other",
         "swap_instrument_of_top",
     } < set(numbers)

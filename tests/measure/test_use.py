@@ -8,7 +8,7 @@ import torch
 from torch.distributions import Independent, Normal
 
 from latentscape.core.errors import DataError
-from latentscape.measure.portraits import learn, portrait, studied
+from latentscape.measure.portraits import explained, learn, portrait, studied
 from latentscape.measure.use import condition_use, costs, derangement, latent_use
 from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
 from latentscape.models.model import LatentModel, Layer, Model, Terms
@@ -183,3 +183,13 @@ def test_a_judge_that_has_studied_goes_by_the_voice_and_not_by_the_noise_of_the_
     faces = np.stack([portrait(wave, 8000) for wave in moved])
     assert quick.accuracy(faces, ["low"] * 20) < 0.3
     assert other.accuracy(faces, ["low"] * 20) > 0.8
+
+
+def test_a_number_is_explained_as_far_as_noise_lets_it_and_not_at_all_by_chance():
+    rng = np.random.default_rng(0)
+    codes, others = rng.normal(size=(2000, 5)) * [1, 2, 3, 4, 100], rng.normal(size=(2000, 5)) * [1, 2, 3, 4, 100]
+    noise = rng.normal(size=(2, 2000))
+    values, truth = 60 + 3 * codes[:, 0] + 3 * noise[0], 60 + 3 * others[:, 0] + 3 * noise[1]
+    assert explained(codes, values, others, truth) == pytest.approx(0.5, abs=0.04)
+    assert explained(codes, values, others, rng.permutation(truth)) < 0
+    assert math.isnan(explained(codes, values, others, np.full(2000, 60.0)))

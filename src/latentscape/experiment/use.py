@@ -29,7 +29,7 @@ from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load, load_waves
 from latentscape.measure.latent import examine
 from latentscape.measure.measure import Number
-from latentscape.measure.portraits import Quick, learn, portrait, studied
+from latentscape.measure.portraits import Quick, explained, learn, portrait, studied
 from latentscape.measure.sounds import MelDistance
 from latentscape.measure.use import Costs, bits, condition_use, costs, derangement, ignored, latent_use
 from latentscape.models.autoregressive import SERIES, VECTOR, AutoregressiveConfig
@@ -40,6 +40,8 @@ LOOKS = 4
 """So many times a validation's number of values is measured."""
 LABELS = ("instrument", "family", "speaker", "sex", "digit", "label")
 """What judges are asked, where a corpus knows it."""
+NUMBERS = ("midi", "pitch")
+"""What a linear probe is asked for as a number, where a corpus knows it of every clip."""
 SAID = {SERIES: "The series that it hears", VECTOR: "The vector of words"}
 """What a condition that is no label is called."""
 MOST_CLASSES = 48
@@ -168,6 +170,7 @@ def _heard(instrument: Instrument, examples: SoundExamples) -> dict[str, Number]
         "train": torch.stack([instrument.encode(wave).mean(0) for wave in waves["train"]]).numpy(),
         "test": torch.stack([course.mean(0) for course in courses]).numpy(),
     }
+    numbers |= _told(corpus.clips.columns, rows, means)
     names = {part: labels_to_judge(corpus.clips.columns, rows[part]) for part in HEARD}
     known = [label for label in names["train"] if label in names["test"]]
     if not known:
@@ -188,6 +191,21 @@ def _heard(instrument: Instrument, examples: SoundExamples) -> dict[str, Number]
         if mixed is not None:
             numbers |= swap_shares(label, judge.name(mixed), names["test"][label], swap, there)
     return numbers
+
+
+def _told(
+    columns: Mapping[str, Column], rows: Mapping[str, Sequence[int]], codes: Mapping[str, np.ndarray]
+) -> dict[str, Number]:
+    """Return R squared of linear probes of the code for labels that are numbers."""
+    found = {}
+    for name in NUMBERS:
+        if name not in columns or not columns[name].numeric:
+            continue
+        values = {part: np.array([float(columns[name].text(row) or math.nan) for row in rows[part]]) for part in HEARD}
+        if len(set(values["test"])) > 1 and all(np.isfinite(one).all() for one in values.values()):
+            worth = explained(codes["train"], values["train"], codes["test"], values["test"])
+            found[f"{name}_r2_of_code"] = Number(worth, "")
+    return found
 
 
 def swap_shares(

@@ -127,3 +127,25 @@ def learn(items: Float[np.ndarray, "n k"], names: list[str], *, hidden: int = 64
         warnings.simplefilter("ignore", ConvergenceWarning)
         net.fit((items - mean) / scale, names)
     return Quick(classes, mean, scale, net)
+
+
+def explained(
+    items: Float[np.ndarray, "n k"],
+    values: Float[np.ndarray, " n"],
+    others: Float[np.ndarray, "m k"],
+    truth: Float[np.ndarray, " m"],
+) -> float:
+    """Return R squared of a linear (ridge) probe of numbers, learnt from some items, on others; below 0 is no use.
+
+    Args:
+        items: that it learns from.
+        values: theirs, in any unit.
+        others: that it is asked about.
+        truth: theirs; ``nan`` comes back where all are equal.
+    """
+    from sklearn.linear_model import Ridge
+
+    mean, scale = items.mean(0), items.std(0) + 1e-6
+    told = Ridge(alpha=1.0).fit((items - mean) / scale, values).predict((others - mean) / scale)
+    spread = float(np.square(truth - truth.mean()).sum())
+    return 1 - float(np.square(truth - told).sum()) / spread if spread > 0 else float("nan")
