@@ -71,8 +71,8 @@ def again(run: Path, target: Path, device: str, count: int = 10) -> list[dict[st
     for at, (name, wave) in enumerate(sounds):
         other = made[(at + 1) % len(made)]
         length = min(wave.shape[1], other.shape[1])
-        audio.write(target / f"{at}-given.wav", wave.numpy(), rate)
-        audio.write(target / f"{at}-again.wav", made[at].numpy(), rate)
+        audio.write(target / f"{at}-given.wav", wave.numpy(), rate, overwrite=True)
+        audio.write(target / f"{at}-again.wav", made[at].numpy(), rate, overwrite=True)
         own, others = distance.metric(wave, made[at]), distance.metric(wave[:, :length], other[:, :length])
         row = {
             "name": name,
