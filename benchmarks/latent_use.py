@@ -57,7 +57,7 @@ def train(run: Path, recipe: str | Recipe, arguments: argparse.Namespace, sets: 
         raise SystemExit(f"stopped; the same command goes on with {run}")
 
 
-def again(run: Path, target: Path, device: str, count: int = 10) -> list[dict[str, float | str]]:
+def again(run: Path, target: Path, device: str, count: int = 10) -> list[dict[str, float | str | None]]:
     """Send test sounds through a run, write both, and return how alike they are."""
     instrument = load(run, device)
     with open_run(run).examples as examples:
@@ -67,7 +67,7 @@ def again(run: Path, target: Path, device: str, count: int = 10) -> list[dict[st
     window = 1 << round(math.log2(0.064 * rate))
     distance = MelDistance(rate, window, window // 4, 40)
     target.mkdir(parents=True, exist_ok=True)
-    found: list[dict[str, float | str]] = []
+    found: list[dict[str, float | str | None]] = []
     for at, (name, wave) in enumerate(sounds):
         other = made[(at + 1) % len(made)]
         length = min(wave.shape[1], other.shape[1])
@@ -81,15 +81,15 @@ def again(run: Path, target: Path, device: str, count: int = 10) -> list[dict[st
             "f0": pitch(wave, rate),
             "f0_again": pitch(made[at], rate),
         }
-        print("  ".join(value if isinstance(value, str) else f"{key} {value:.1f}" for key, value in row.items()))
+        print("  ".join(f"{key} {value:.1f}" if isinstance(value, float) else str(value) for key, value in row.items()))
         found.append(row)
     return found
 
 
-def pitch(wave: Tensor, rate: int) -> float:
-    """Return the median f0 of voiced frames, Hz; ``nan`` where there is none."""
+def pitch(wave: Tensor, rate: int) -> float | None:
+    """Return the median f0 of voiced frames, Hz; ``None`` where there is none."""
     f0, voiced, _ = librosa.pyin(wave[0].numpy(), fmin=40, fmax=2000, sr=rate, frame_length=1024)
-    return float(np.median(f0[voiced])) if voiced.any() else math.nan
+    return float(np.median(f0[voiced])) if voiced.any() else None
 
 
 def draw(rows: list[dict[str, float]]) -> bytes:
