@@ -93,6 +93,16 @@ def test_classes():
     assert mixed["dci_informativeness"] < 0.1
 
 
+@pytest.mark.parametrize("n", [256, 300])  # powers of two used to divide by zero, others by what rounding left
+def test_a_number_that_is_the_same_for_most_items_still_tells_something(n):
+    z = stream(n).standard_normal((n, 3))
+    rare = np.zeros(n)
+    rare[: n // 10] = 1 + np.abs(z[: n // 10, 1])
+    z[:, 1] = rare  # this latent is the factor itself, the others know nothing of it
+    for sign in (1, -1):  # most items at the low end, and at the high end
+        assert numbers(z, np.c_[z[:, 0], sign * rare])["mig"] > 0.8
+
+
 def test_a_latent_that_is_dead_and_a_factor_that_is_constant_change_nothing():
     v = known(m=2)
     plain = numbers(v, {"a": v[:, 0], "b": v[:, 1]})

@@ -93,12 +93,15 @@ def _is_class(column: np.ndarray) -> bool:
 
 
 def _binned(column: np.ndarray, bins: int) -> np.ndarray:
-    """Return the class of every value ``[n]``; numbers go into equally full bins, unless they are few."""
-    distinct, codes = np.unique(column, return_inverse=True)
+    """Return the class of every value ``[n]``; numbers go by their ranks into equally full bins, unless they are few.
+
+    Equal numbers share their mean rank, and so a bin: one that most items have leaves the others to bins of their own.
+    """
+    distinct, codes, often = np.unique(column, return_inverse=True, return_counts=True)
     if _is_class(column) or len(distinct) <= bins:
         return codes
-    edges = np.unique(np.quantile(column, np.linspace(0, 1, bins + 1)[1:-1]))
-    return np.unique(np.searchsorted(edges, column, side="right"), return_inverse=True)[1]
+    rank = (often.cumsum() - often / 2) / len(column)
+    return np.unique((rank * bins).astype(int)[codes], return_inverse=True)[1]
 
 
 def _information(a: np.ndarray, b: np.ndarray) -> float:
