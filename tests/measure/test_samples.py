@@ -191,6 +191,14 @@ def test_memorised_samples_are_found_out():
     assert novel["nearest_ratio"].value == pytest.approx(ratio)
 
 
+def test_a_resample_of_training_items_alone_has_no_ratio():
+    train, fresh = (torch.rand(n, 4, generator=stream(n)) for n in (20, 21))
+    held = torch.cat([train[:8], fresh[:2]])  # one resample in nine draws neither of the two that are unseen
+    ratio = nearest_training(fresh, train, held)["nearest_ratio"]
+    assert 150 < len(ratio.replicates) < 200
+    assert np.isfinite(ratio.replicates).all()
+
+
 def test_nearest_training_refuses():
     train = torch.rand(20, 4)
     with pytest.raises(DataError, match="all training items"):

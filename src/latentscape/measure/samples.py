@@ -171,6 +171,8 @@ def nearest_training(
 ) -> dict[str, Estimate]:
     """Return ``nearest_samples`` and ``nearest_held`` (mean distances) and ``nearest_ratio``, a pure number.
 
+    A resample that drew only such held-out items as are training items has no ratio, and is left out of it.
+
     Args:
         samples: of the model.
         train: what it was trained on.
@@ -188,11 +190,12 @@ def nearest_training(
         raise DataError("nearest_training got held-out items that are all training items, expected unseen ones")
     w, v = resampled_counts(n, m, replicates, seed, from_samples)
     near, far = w @ from_samples / n, v @ from_held / m
+    unseen = far > 0
     value, reference = float(from_samples.mean()), float(from_held.mean())
     return {
         "nearest_samples": Estimate(value, unit, tuple(near.tolist())),
         "nearest_held": Estimate(reference, unit, tuple(far.tolist())),
-        "nearest_ratio": Estimate(value / reference, "", tuple((near / far).tolist())),
+        "nearest_ratio": Estimate(value / reference, "", tuple((near[unseen] / far[unseen]).tolist())),
     }
 
 
