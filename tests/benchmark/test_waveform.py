@@ -7,10 +7,10 @@ import pytest
 import soundfile
 import torch
 
-from latentscape.benchmark import BenchmarkRequest, run_benchmark
-from latentscape.benchmark.waveform import Ear, _stretches, high_share, load_waveforms
+from latentscape.benchmark import BenchmarkRequest, run_benchmark, waveform
+from latentscape.benchmark.waveform import Ear, _stretches, found_cells, high_share, load_waveforms, run_waveforms
 from latentscape.benchmark.waveform_report import compose, write_waveform_report
-from latentscape.core.errors import ConfigError, UsageError
+from latentscape.core.errors import ConfigError, DataError, UsageError
 from latentscape.data.corpus import SoundCorpus, SourceOptions
 from latentscape.data.sources import open_source
 from latentscape.data.split import split_corpus
@@ -160,6 +160,30 @@ def test_it_trains_measures_keeps_and_reports(tmp_path, monkeypatch):
     (tmp_path / "tiny.yaml").write_text(GRID.replace("steps: 8", "steps: 9"))
     with pytest.raises(UsageError, match="was made with other settings"):
         run_benchmark(request, said.append)
+
+
+def test_other_settings_leave_no_rows_of_the_old_ones(tmp_path, monkeypatch):
+    def one(grid, member, out, name, ear, say):
+        if grid.count == 6:
+            raise DataError("it can't be drawn from")
+        return {"numbers": {"frechet": float(grid.count)}, "steps": member.steps}
+
+    monkeypatch.setattr(waveform, "_one", one)
+    monkeypatch.setattr(waveform, "LEARNT", 40)
+    (tmp_path / "tiny.yaml").write_text(GRID)
+    grid, out = load_waveforms(tmp_path / "tiny.yaml"), tmp_path / "out"
+    assert run_waveforms(grid, out, print).done == ("SampleRNN", "unheard-of")
+    kept = {path: path.read_bytes() for path in out.rglob("*.json")}
+    other = grid.model_copy(update={"count": 5})
+    with pytest.raises(UsageError, match="was made with other settings"):
+        run_waveforms(other, out, print)
+    assert {path: path.read_bytes() for path in out.rglob("*.json")} == kept  # its ceilings are of the old grid still
+    assert run_waveforms(grid, out, print, overwrite=True).kept == ("SampleRNN", "unheard-of")  # nothing to overwrite
+    assert run_waveforms(other, out, print, overwrite=True).done == ("SampleRNN", "unheard-of")
+    last = run_waveforms(grid.model_copy(update={"count": 6}), out, print, overwrite=True)
+    assert last.failed == ("SampleRNN", "unheard-of")
+    with pytest.raises(UsageError, match="holds no benchmark"):  # of what failed, no row of other settings is left
+        found_cells(out)
 
 
 def test_sentences_are_computed(tmp_path):

@@ -161,18 +161,22 @@ def run_waveforms(grid: WaveformGrid, out: Path, say: Say, *, overwrite: bool = 
 
 
 def _run(grid: WaveformGrid, out: Path, say: Say, overwrite: bool) -> WaveTally:
+    cells = {title: out / "cells" / f"{slug(title)}.json" for title in grid.members}
+    there = {title: load_object(cell, ("asked",))["asked"] for title, cell in cells.items() if cell.exists()}
+    other = [cells[title] for title, asked in there.items() if asked != _asked(grid, grid.members[title])]
+    if other and not overwrite:
+        raise UsageError(f"{other[0]} was made with other settings; --overwrite makes it again")
     corpus = open_source(grid.source, SourceOptions(sample_rate=grid.rate))
     if not isinstance(corpus, SoundCorpus):
         raise UsageError(f"{grid.source} holds images, and waves are of sound")
     ear = Ear.of(corpus, grid)
     save_json(out / "grid.json", grid.model_dump(mode="json") | {"ceilings": ear.ceilings()})
+    for cell in other:  # no row of this grid, whatever comes of the members now
+        cell.unlink()
     done, failed, kept = [], [], []
     for title, member in grid.members.items():
-        name = slug(title)
-        cell, asked = out / "cells" / f"{name}.json", _asked(grid, member)
-        if cell.exists() and not overwrite:
-            if load_object(cell, ("asked",))["asked"] != asked:
-                raise UsageError(f"{cell} was made with other settings; --overwrite makes it again")
+        name, cell = slug(title), cells[title]
+        if cell.exists():
             kept.append(name)
             continue
         say(f"{title}: {member.recipe}, {member.steps} steps")
@@ -184,7 +188,7 @@ def _run(grid: WaveformGrid, out: Path, say: Say, overwrite: bool) -> WaveTally:
             continue
         if found is None:
             return WaveTally(tuple(done), tuple(failed), tuple(kept), interrupted=True)
-        save_json(cell, {"name": title, "recipe": member.recipe, "asked": asked, **found})
+        save_json(cell, {"name": title, "recipe": member.recipe, "asked": _asked(grid, member), **found})
         done.append(name)
     return WaveTally(tuple(done), tuple(failed), tuple(kept))
 
