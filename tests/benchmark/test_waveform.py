@@ -125,6 +125,34 @@ def test_draws_like_the_corpus_are_nearer_than_others():
     assert np.isfinite(ear.distances([torch.zeros(1, RATE)] * 4)["frechet"])
 
 
+def test_draws_of_an_earlier_time_are_not_measured(tmp_path, monkeypatch):
+    (tmp_path / "tiny.yaml").write_text(GRID)
+    grid, ear = load_waveforms(tmp_path / "tiny.yaml"), made_ear()
+
+    def drawn(run, out, making, *, count, seconds, seed):
+        out.mkdir(exist_ok=True)
+        for number in range(count):
+            soundfile.write(out / f"sample{number:03d}.wav", sound(500.0)[0].numpy(), RATE)
+
+    heard = []
+    monkeypatch.setattr(Ear, "distances", lambda ear, draws: heard.append(len(draws)) or {})
+    for name, value in (
+        ("brought_to_end", lambda request, say: True),
+        ("sample", drawn),
+        ("load_waves", lambda run: "a model without latents"),
+        ("load_object", lambda path: {"figures": {"numbers": {}}, "seconds": 60.0, "steps": 8}),
+        ("load_tensors", lambda path: {}),
+    ):
+        monkeypatch.setattr(waveform, name, value)
+    sounds = tmp_path / "sounds" / "a"
+    sounds.mkdir(parents=True)
+    for left in ("sample004.wav", "circle.wav"):  # of five draws, and of a model that walked
+        soundfile.write(sounds / left, sound(700.0)[0].numpy(), RATE)
+    waveform._one(grid, grid.members["SampleRNN"], tmp_path, "a", ear, print)
+    assert heard == [4]
+    assert not (sounds / "circle.wav").exists()
+
+
 def test_a_walk_through_many_sounds_reaches_more_than_a_still_one():
     ear = made_ear()
     moving = torch.cat([sound(f, 0.3, 0.4) for f in (250.0, 600.0, 1200.0, 2400.0)], dim=1)

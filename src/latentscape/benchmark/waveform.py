@@ -23,6 +23,7 @@ A folder OUT::
 """
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -209,6 +210,7 @@ def _one(grid: WaveformGrid, member: Member, out: Path, name: str, ear: "Ear", s
     request = Request(grid.source, run, member.recipe, _sets(grid, member), overwrite=anew, rate=grid.rate)
     if not brought_to_end(request, say):
         return None
+    shutil.rmtree(sounds, ignore_errors=True)  # a model of other settings may have left more of them
     sample(run, sounds, Making(overwrite=True), count=grid.count, seconds=grid.seconds, seed=1)
     draws = [_read(path, ear.rate) for path in sorted(sounds.glob("sample*.wav"))]
     numbers = ear.distances(draws) | {"deficit": ear.deficit(draws)}
