@@ -125,6 +125,14 @@ def test_draws_like_the_corpus_are_nearer_than_others():
     assert np.isfinite(ear.distances([torch.zeros(1, RATE)] * 4)["frechet"])
 
 
+def test_silence_has_no_share_of_its_energy_anywhere():
+    ear = made_ear()
+    silent = ear.compare([torch.zeros(1, RATE)] * 4)  # it used to count as all high
+    assert set(silent) == {"frechet", "kernel"}
+    assert ear.compare([torch.zeros(1, RATE), sound(500.0)])["deficit"] > 20
+    assert ear.compare(ear.other) == ear.ceilings()
+
+
 def test_draws_of_an_earlier_time_are_not_measured(tmp_path, monkeypatch):
     (tmp_path / "tiny.yaml").write_text(GRID)
     grid, ear = load_waveforms(tmp_path / "tiny.yaml"), made_ear()

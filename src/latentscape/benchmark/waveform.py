@@ -213,7 +213,7 @@ def _one(grid: WaveformGrid, member: Member, out: Path, name: str, ear: "Ear", s
     shutil.rmtree(sounds, ignore_errors=True)  # a model of other settings may have left more of them
     sample(run, sounds, Making(overwrite=True), count=grid.count, seconds=grid.seconds, seed=1)
     draws = [_read(path, ear.rate) for path in sorted(sounds.glob("sample*.wav"))]
-    numbers = ear.distances(draws) | {"deficit": ear.deficit(draws)}
+    numbers = ear.compare(draws)
     if load_waves(run) is None:
         instrument = load(run)
         assert instrument.representation is not None
@@ -289,6 +289,11 @@ class Ear:
             faces = np.maximum(faces @ weights + offsets, 0)
         return torch.from_numpy(faces).double()
 
+    def compare(self, draws: Sequence[Tensor]) -> dict[str, float]:
+        """Return the distances of draws, and their deficit; silence has none, since no energy lies anywhere."""
+        audible = any(bool(wave.any()) for wave in draws)
+        return self.distances(draws) | ({"deficit": self.deficit(draws)} if audible else {})
+
     def distances(self, draws: Sequence[Tensor]) -> dict[str, float]:
         """Return ``frechet`` and ``kernel`` of draws to held-out sounds; sounds that are silent count as they are."""
         audible = [wave if bool(wave.any()) else wave + 1e-6 for wave in draws]
@@ -303,7 +308,7 @@ class Ear:
 
     def ceilings(self) -> dict[str, float]:
         """Return the distances of some held-out sounds to others, and their deficit."""
-        return self.distances(self.other) | {"deficit": self.deficit(self.other)}
+        return self.compare(self.other)
 
     def along(self, wave: Float[Tensor, "c n"], kind: str, every: float | None) -> dict[str, float]:
         """Return ranges and, for windows that are joined every so many s, seams of a walk."""
