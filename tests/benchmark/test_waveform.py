@@ -115,6 +115,24 @@ def test_it_listens_to_all_of_a_corpus(tmp_path):
     assert max(map(names.count, set(names))) <= 2 * 60 / len(set(names))
 
 
+def test_rests_of_clips_too_short_for_curves_stop_nobody(tmp_path):
+    for number in range(20):
+        wave = sound(300.0 + 50 * number, 0.2, 0.64)  # 0.5 s and a rest of 0.14 s
+        soundfile.write(tmp_path / f"{number}.wav", wave[0].numpy(), RATE)
+    grid = waveform.WaveformGrid(
+        title="",
+        source=str(tmp_path),
+        seconds=0.5,
+        count=4,
+        members={"a": waveform.Member(recipe="samplernn", steps=8)},
+    )
+    corpus = open_source(grid.source, SourceOptions())
+    assert isinstance(corpus, SoundCorpus)
+    ear = Ear.of(corpus, grid)
+    assert ear.usual.sounds == 16
+    assert ear.usual.seconds == pytest.approx(8.0, abs=0.01)
+
+
 def test_draws_like_the_corpus_are_nearer_than_others():
     ear = made_ear()
     alike, alone = ear.distances(ear.other), ear.distances([sound(3500.0)] * 20)

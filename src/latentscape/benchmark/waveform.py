@@ -51,7 +51,7 @@ from latentscape.experiment.run import SPLIT_SEED, Request, Say
 from latentscape.experiment.train import brought_to_end
 from latentscape.experiment.use import LABELS
 from latentscape.instrument.loading import load, load_waves
-from latentscape.measure.curves import curves_of
+from latentscape.measure.curves import SHORTEST, curves_of
 from latentscape.measure.journey import CorpusStatistics, coverage, statistics
 from latentscape.measure.portraits import learn, portrait
 from latentscape.measure.samples import frechet, kernel_distance
@@ -270,7 +270,8 @@ class Ear:
         train, names = _stretches(corpus, split, "train", n, LEARNT)
         held, _ = _stretches(corpus, split, "test", n, 2 * grid.count)
         real, other = held[::2], held[1::2]  # of the same labels; another part may be of other speakers
-        usual = statistics([curves_of(wave, corpus.sample_rate) for wave in train[:: max(1, len(train) // 100)]])
+        long = [wave for wave in train if wave.shape[1] >= SHORTEST * corpus.sample_rate]
+        usual = statistics([curves_of(wave, corpus.sample_rate) for wave in long[:: max(1, len(long) // 100)]])
         faces = np.stack([portrait(wave, corpus.sample_rate) for wave in train])
         known = [at for at, name in enumerate(names) if name]
         hidden = None

@@ -31,6 +31,8 @@ FLOOR = -80.0
 QUIET = (-50.0, -80.0)
 """dB below the loudest frame of a sound, and dBFS: quieter frames are not sounding."""
 PITCHES = (30.0, 4200.0)
+SHORTEST = 0.15
+"""s; less sound has no curve."""
 BLOCK = 5
 """Frames of a step of 0.1 s."""
 
@@ -64,7 +66,7 @@ def curves_of(wave: Float[Tensor, "c n"], sample_rate: int) -> Curves:
     """Return the curves of a sound (channels averaged); see the module.
 
     Raises:
-        DataError: it is shorter than 0.15 s, or a sample is not finite.
+        DataError: it is shorter than :data:`SHORTEST`, or a sample is not finite.
     """
     mono = wave.detach().cpu().float().mean(0, keepdim=True).numpy()
     if not np.isfinite(mono).all():
@@ -74,7 +76,7 @@ def curves_of(wave: Float[Tensor, "c n"], sample_rate: int) -> Curves:
     samples = mono.shape[1]
     first, last = -(-WINDOW // 2 // HOP), (samples - WINDOW // 2) // HOP
     if last - first < 2:
-        raise DataError(f"a journey got {samples / RATE:.3f} s of sound, expected at least 0.15 s")
+        raise DataError(f"a journey got {samples / RATE:.3f} s of sound, expected at least {SHORTEST} s")
     heard = torch.from_numpy(mono)
     found = describe(heard, RATE, window=WINDOW, hop=HOP, pitch="voiced", pitch_range=PITCHES)
     inside = slice(first, last + 1)
