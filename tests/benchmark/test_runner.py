@@ -116,6 +116,28 @@ def test_nothing_that_is_finished_is_run_again(finished):
     assert times(out) == before
 
 
+def test_what_real_data_reach_is_not_lost_with_the_runner(tmp_path):
+    limits = {"data_mmd": {"value": 0.1, "unit": "", "replicates": []}}
+    record = {"status": "done", "steps": 1, "seconds": {"train": 1.0, "measure": 1.0}, "ceilings": limits}
+
+    def stopped(place, cells, say):
+        save_json(place.folder(cells[0]) / "cell.json", record)  # the cell ends while the runner is told to stop
+        raise KeyboardInterrupt
+        yield
+
+    def the_rest(place, cells, say):
+        for cell in cells:
+            save_json(place.folder(cell) / "cell.json", {key: record[key] for key in ("status", "steps", "seconds")})
+            yield cell
+
+    grid, out = load_grid(TINY), tmp_path / "out"
+    assert grid.cells[0].limits
+    with pytest.raises(KeyboardInterrupt):
+        run_grid(grid, out, stopped, print)
+    assert len(run_grid(grid, out, the_rest, print).kept) == 1
+    assert load_object(out / "ceilings.json") == {"digits": limits}
+
+
 def test_cells_of_other_settings_are_neither_kept_nor_lost_unasked(finished, tmp_path):
     out, _, _ = finished
     before = times(out)

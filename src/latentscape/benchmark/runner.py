@@ -99,9 +99,13 @@ def run_grid(grid: Grid, out: Path, execute: Execute, say: Say, *, overwrite: bo
         place = Place(out)
         _agree(grid, place, overwrite)
         save_json(out / "grid.json", grid.to_json())
-        course = Course(jobs)
+        course, limits = Course(jobs), {}
         for cell in grid.cells:
-            course.note(cell, place.record(cell) or {})
+            record = place.record(cell) or {}
+            course.note(cell, record)
+            if "ceilings" in record:  # of a cell that ended while its runner was being stopped, too
+                limits[cell.source] = record["ceilings"]
+        save_json(out / "ceilings.json", limits)
         kept = tuple(cell.name for cell in grid.cells if (place.record(cell) or {}).get("status") == "done")
         todo = [cell for cell in grid.cells if cell.name not in kept]
         for cell in todo:
@@ -161,8 +165,7 @@ def _follow(
 
 def _keep_ceilings(place: Place, cell: Cell, numbers: Mapping[str, Any]) -> None:
     path = place.out / "ceilings.json"
-    before = load_object(path) if path.exists() else {}
-    save_json(path, before | {cell.source: numbers})
+    save_json(path, load_object(path) | {cell.source: numbers})
 
 
 def _summary(record: Mapping[str, Any]) -> str:
