@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from made_up import AXES, FAMILIES, TRUTH, cell, numbers, write
 from scipy.stats import kendalltau, ttest_ind
+from scipy.stats import t as student
 
 from latentscape.benchmark.catalogue import CATALOGUE
 from latentscape.benchmark.findings import (
@@ -142,6 +143,21 @@ def test_scatter_is_borrowed(tmp_path):
     assert pooled == Scatter(pytest.approx(np.mean([one.variance for one in each if one])), 6, False)
     alone = write(tmp_path / "alone", seeds=1)
     assert scatter(alone, "mnist", "AE", "frechet") is None
+
+
+def test_two_families_that_borrow_one_scatter_have_its_degrees_once(tmp_path):
+    alone = tuple(f"mnist.{family}.s{seed}" for family in ("AE", "beta-VAE") for seed in (1, 2))
+    found = write(tmp_path, failed=alone)
+    cells = found.of("AE"), found.of("beta-VAE")
+    assert [len(one) for one in cells] == [1, 1]
+    pooled = scatter(found, "mnist", "AE", "frechet")
+    assert pooled == scatter(found, "mnist", "beta-VAE", "frechet")
+    both = between(found, "mnist", "AE", "beta-VAE", "frechet")
+    assert both == difference(*cells, "frechet", (pooled, pooled))
+    items = np.var(np.subtract(*(np.array(one[0].numbers["frechet"].replicates) for one in cells)), ddof=1)
+    seeds, count = 2 * pooled.variance, len(cells[0][0].numbers["frechet"].replicates)
+    degrees = (items + seeds) ** 2 / (items**2 / (count - 1) + seeds**2 / pooled.freedom)
+    assert both.half == pytest.approx(student.ppf(0.975, degrees) * np.sqrt(items + seeds))
 
 
 @pytest.mark.parametrize(

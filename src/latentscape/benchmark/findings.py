@@ -16,9 +16,10 @@ several seeds, with all their degrees.
 
 where i runs over bootstrap replicates, the same test items in both (a paired bootstrap), and :math:`\nu` are the
 degrees of Welch and Satterthwaite, :math:`\sigma^4 / (B^2 / (r - 1) + S_1^2 / \nu_1 + S_2^2 / \nu_2)`. A level of an
-axis has one seed and the scatter of its family: there :math:`S = s_F^2 (1 / n_1 + 1 / n_F)` is one term. What the draw
-of samples adds is in both terms, so intervals are rather too wide than too narrow. There is no correction for the
-number of comparisons: of twenty differences that are none, one is expected to be taken for one.
+axis has one seed and the scatter of its family: there :math:`S = s_F^2 (1 / n_1 + 1 / n_F)` is one term, as it is for
+two families that borrow the same scatter. What the draw of samples adds is in both terms, so intervals are rather too
+wide than too narrow. There is no correction for the number of comparisons: of twenty differences that are none, one is
+expected to be taken for one.
 
 *Ranks* are of means over seeds, 1 the best, ties averaged; those of a group of measures are averaged over those that
 all families have. *Agreement* of two rankings is Kendall's tau-b, its interval that between the quantiles of B
@@ -256,8 +257,10 @@ def _departures(cells: Sequence[Result], measure: str) -> Float[np.ndarray, " r"
 
 def between(results: Results, source: str, first: str, second: str, measure: str) -> Difference | None:
     """Return one family less another, both as they are."""
-    noise = (scatter(results, source, first, measure), scatter(results, source, second, measure))
-    return difference(results.of(first, source), results.of(second, source), measure, noise)
+    one, two = scatter(results, source, first, measure), scatter(results, source, second, measure)
+    if one is not None and one == two and not one.own:  # both borrowed that of all families
+        two = one
+    return difference(results.of(first, source), results.of(second, source), measure, (one, two))
 
 
 def within(results: Results, source: str, family: str, measure: str, other: str) -> Difference | None:
