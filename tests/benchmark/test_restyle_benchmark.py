@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from latentscape.benchmark import BenchmarkRequest, run_benchmark
+from latentscape.benchmark import BenchmarkRequest, restyle, run_benchmark
 from latentscape.benchmark.restyle import Asked, asked_of, effect_error, run_restyling
 from latentscape.benchmark.restyle_pairs import Pair, processed, sounds_of
 from latentscape.benchmark.restyle_report import met, write_restyle_report
@@ -56,6 +56,19 @@ def test_a_cell_of_other_settings_is_refused(made):
     with pytest.raises(UsageError, match="other settings"):
         run_restyling(asked, lambda line: None)
     place.write_text(whole)
+
+
+def test_a_run_that_was_trained_anew_is_another_setting(made, tmp_path):
+    asked, _ = made
+    known = replace(asked, out=tmp_path / "out", runs={"tagger": tmp_path}, pairs=PAIRS[:1])
+    seen = []
+    for weights in (b"first", b"second"):
+        (tmp_path / "weights.safetensors").write_bytes(weights)
+        settings = restyle._settings(known, PAIRS[0], "tagger", 0)
+        assert restyle._settings(known, PAIRS[0], "tagger", 0) == settings
+        seen.append(settings)
+    assert seen[0] != seen[1]
+    assert "weights" not in restyle._settings(known, PAIRS[0], "transport", 0)
 
 
 def test_a_folder_of_something_else_is_left_alone(made, tmp_path):

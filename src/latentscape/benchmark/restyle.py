@@ -32,7 +32,7 @@ from latentscape.benchmark.restyle_pairs import CONTROLS, GROUPS, PAIRS, Pair, S
 from latentscape.benchmark.results import at_work
 from latentscape.core.errors import LatentscapeError, UsageError, nearest
 from latentscape.core.random import numpy_stream
-from latentscape.core.storage import load_object, save_json
+from latentscape.core.storage import digest_of, load_object, save_json
 from latentscape.edit.restyle.engine import Wish
 from latentscape.edit.restyle.methods import METHODS, method_of
 from latentscape.experiment.run import Say
@@ -45,6 +45,7 @@ from latentscape.measure.style import (
     style_distance,
 )
 from latentscape.signal import audio
+from latentscape.workshop.making import WEIGHTS
 from latentscape.workshop.restyle import Restyling, restyled
 
 CELLS = "cells"
@@ -132,6 +133,7 @@ def run_restyling(asked: Asked, say: Say) -> Tally:
     Raises:
         UsageError: a cell is there that was made with other settings, the folder holds something else, or another
             process works there.
+        StorageError: a run has no weights.
     """
     with at_work(asked.out, CELLS):
         if (asked.out / "grid.json").exists():
@@ -188,11 +190,14 @@ def place_of(out: Path, pair: Pair, method: str, seed: int = 0) -> Path:
 def _settings(asked: Asked, pair: Pair, method: str, seed: int) -> dict[str, Any]:
     row = asdict(METHODS[method]) if method in METHODS else {}
     row.pop("says", None)
+    run = asked.runs.get(method)
+    trained = {} if run is None else {"weights": digest_of(run / WEIGHTS)}  # a run may be trained anew in its folder
     return {
         "pair": asdict(pair),
         "method": method,
         "settings": row,
-        "run": str(asked.runs.get(method, "")),
+        "run": "" if run is None else str(run),
+        **trained,
         "seed": seed,
     }
 
