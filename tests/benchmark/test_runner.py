@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from latentscape.benchmark import BenchmarkRequest, run_benchmark
 from latentscape.benchmark.catalogue import CATALOGUE
 from latentscape.benchmark.cell import Interrupted, fail_cell, main, reason, run_cell
 from latentscape.benchmark.grid import load_grid
@@ -185,6 +186,15 @@ def test_a_folder_that_is_something_else_is_left_alone(tmp_path):
     with pytest.raises(UsageError, match="of another suite"):
         run_grid(load_grid(TINY), tmp_path, in_turn, print)
     assert (tmp_path / "grid.json").read_text() == '{"suite": "notes"}'
+
+
+def test_a_benchmark_to_compare_with_is_looked_for_before_anything_runs(tmp_path):
+    request = BenchmarkRequest("images", tmp_path / "out", grid=TINY, jobs=1, against=tmp_path / "none")
+    said: list[str] = []
+    with pytest.raises(UsageError, match="holds no benchmark"):
+        run_benchmark(request, said.append)
+    assert not said
+    assert not (tmp_path / "out").exists()
 
 
 def test_two_runners_do_not_share_a_folder(tmp_path):

@@ -126,8 +126,11 @@ def run_benchmark(request: BenchmarkRequest, say: "Say") -> BenchmarkSummary:
     from latentscape.benchmark.check import check_cells
     from latentscape.benchmark.grid import load_grid
     from latentscape.benchmark.remote import over_ray
+    from latentscape.benchmark.results import load_results
     from latentscape.benchmark.runner import cores, run_grid, side_by_side
 
+    if request.against is not None:
+        load_results(request.against)  # it is read at the end, after hours
     if request.grid is not None and request.quick:
         raise UsageError("--quick chooses a grid that comes with the package; leave it out beside --grid")
     name = request.grid or f"{request.suite}-quick" if request.quick else request.grid or request.suite
