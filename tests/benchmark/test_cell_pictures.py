@@ -58,6 +58,19 @@ def test_images(tmp_path):
     assert np.abs(shown - x).max() < 0.1
 
 
+@pytest.mark.parametrize(("count", "shape"), [(150, (2 * 18 - 2, 10 * 18 - 2)), (50, (2 * 18 - 2, 5 * 18 - 2))])
+def test_few_test_images_are_shown_as_far_as_they_go(tmp_path, count, shape):
+    grey = np.random.default_rng(0).integers(0, 255, (count, 8, 8), np.uint8)
+    (tmp_path / "some").mkdir()
+    for number, one in enumerate(grey):
+        Image.fromarray(one).save(tmp_path / "some" / f"{number:03d}.png")
+    examples, found = drawn(tmp_path, str(tmp_path / "some"), "images")
+    assert len(examples.split.parts["test"].rows) == count // 10
+    assert pixels(found["reconstructions"].read_bytes()).shape[:2] == shape
+    pairs = min(4, count // 20)
+    assert pixels(found["interpolations-line"].read_bytes()).shape[:2] == (pairs * 18 - 2, 10 * 18 - 2)
+
+
 @pytest.mark.no_cover  # heavy, and others run most of its lines
 def test_sounds(tmp_path):
     found = drawn(tmp_path, "tones", "demo")[1]

@@ -88,10 +88,12 @@ def _draw_images(folder: Path, instrument: Instrument, examples: ImageExamples) 
     chart = latent_map(codes["train"])
     keep("samples", tiles(instrument.sample(SAMPLES**2).reshape(SAMPLES, SAMPLES, *examples.event_shape)))
     x = _images(examples, "test", 3 * COLUMNS)
-    again = instrument.decode(instrument.encode(x)).to(x)
-    pairs = torch.stack([x.unflatten(0, (3, COLUMNS)), again.unflatten(0, (3, COLUMNS))], 1).flatten(0, 1)
-    keep("reconstructions", tiles(pairs, every=2))
+    across = min(COLUMNS, len(x))
+    rows = x[: len(x) // across * across].unflatten(0, (-1, across))
+    again = instrument.decode(instrument.encode(rows.flatten(0, 1))).to(x).unflatten(0, (-1, across))
+    keep("reconstructions", tiles(torch.stack([rows, again], 1).flatten(0, 1), every=2))
     some = _images(examples, "test", 2 * PAIRS)
+    some = some[: len(some) // 2 * 2]
     ends = instrument.encode(some).unflatten(0, (2, len(some) // 2))
     for kind in ("line", "sphere"):
         z = between(ends[0], ends[1], COLUMNS - 2, kind, chart.mean)
@@ -108,7 +110,7 @@ def _draw_images(folder: Path, instrument: Instrument, examples: ImageExamples) 
 
 
 def _images(examples: ImageExamples, part: PartName, count: int) -> Tensor:
-    """Return images of a part, spread evenly over it; an even number of them, or as many as there are."""
+    """Return images of a part, spread evenly over it; so many, or as many as there are."""
     return torch.cat([x for x, _ in examples.held(part, 1024, count)])
 
 
