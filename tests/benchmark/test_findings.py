@@ -5,10 +5,12 @@ import math
 import numpy as np
 import pytest
 from made_up import AXES, FAMILIES, TRUTH, cell, numbers, write
+from matplotlib.axes import Axes
 from scipy.stats import kendalltau, ttest_ind
 from scipy.stats import t as student
 
 from latentscape.benchmark.catalogue import CATALOGUE
+from latentscape.benchmark.charts import measures_chart
 from latentscape.benchmark.findings import (
     Difference,
     Scatter,
@@ -87,6 +89,21 @@ def test_mean_and_deviation_over_seeds():
     assert summary(results_of([4.0]), "mse") == Summary(4.0, None, 1)
     assert summary([], "mse") is None
     assert summary(results_of([0.1, 0.1, 0.1]), "mse") == Summary(pytest.approx(0.1), 0.0, 3)
+
+
+def test_bars_of_three_seeds_hold_95_percent(tmp_path, monkeypatch):
+    found = write(tmp_path)
+    cells = found.of("VAE")
+    noise = scatter(found, "mnist", "VAE", "mse")
+    draws = np.random.default_rng(0).standard_normal((4000, 3))
+    half = [summary(results_of(row), "mse", Scatter(row.var(ddof=1), 2, True)).half for row in draws]
+    assert np.mean(np.abs(draws.mean(1)) <= half) == pytest.approx(0.95, abs=0.01)  # 1.96 errors hold 81 %
+    bars = []
+    monkeypatch.setattr(Axes, "errorbar", lambda axes, x, y, xerr, **style: bars.append((x, xerr)))
+    measures_chart(found, "mnist", ["mse"])
+    mine = summary(cells, "mse", noise)
+    assert (mine.mean, mine.half) in bars
+    assert mine.half > 2.5 * mine.error
 
 
 def test_without_replicates_it_is_welchs_test():

@@ -24,7 +24,6 @@ from latentscape.report.style import LIGHT, Theme, category, grid, png, shape, s
 WIDTH = 5.6
 CURVES = {"distortion": "NLL of x given z (nats)", "rate": "rate (nats)", "mmd": "MMD² of a batch"}
 """Validation figures whose course is drawn, where several families log them."""
-NORMAL = 1.96
 SPAN = 30.0
 LINE = 28
 
@@ -60,7 +59,7 @@ def _dots(axes: Axes, results: Results, source: str, families: Sequence[str], me
         noise = scatter(results, source, family, measure)
         found = summary(results.of(family, source), measure, noise)
         if found is not None:
-            bar = NORMAL * (found.error or 0.0)
+            bar = found.half or 0.0
             style = {"color": category(row), "marker": shape(row), "ms": 5.5, "lw": 1.6, "capsize": 2.5}
             axes.errorbar(found.mean, row, xerr=bar or None, **style)  # pyrefly: ignore
             values += [found.mean]

@@ -62,12 +62,14 @@ class Summary:
         sd: over seeds; ``None`` for one seed.
         n: seeds.
         error: what is not known of the mean: bootstrap and seeds together; ``None`` where there is neither.
+        half: of its interval.
     """
 
     mean: float
     sd: float | None
     n: int
     error: float | None = None
+    half: float | None = None
 
 
 @dataclass(frozen=True)
@@ -181,9 +183,10 @@ def summary(cells: Sequence[Result], measure: str, noise: Scatter | None = None)
     if sd is not None and sd < 1e-9 * abs(values).max():  # of equal values: the rounding of their mean
         sd = 0.0
     departures = _departures(cells, measure)
-    parts = [] if departures is None else [float(departures.var(ddof=1))]
-    parts += [] if noise is None else [noise.variance / len(values)]
-    return Summary(float(values.mean()), sd, len(values), math.sqrt(sum(parts)) if parts else None)
+    parts = [] if departures is None else [(float(departures.var(ddof=1)), len(departures) - 1)]
+    parts += [] if noise is None else [(noise.variance / len(values), noise.freedom)]
+    error = math.sqrt(sum(part for part, _ in parts)) if parts else None
+    return Summary(float(values.mean()), sd, len(values), error, _half(parts) if parts else None)
 
 
 def scatter(results: Results, source: str, family: str, measure: str) -> Scatter | None:
