@@ -1,6 +1,7 @@
 """Conclusions from made-up cells whose right conclusions are known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -287,6 +288,30 @@ def test_ranks_and_what_is_alike(tmp_path):
     assert noisy is not None
     assert len(noisy.alike) > 1
     assert ranking(results, "nowhere") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        ({}, {"mse", "nll_iw"}),
+        ({"model": {"likelihood": {"kind": "gaussian"}}}, {"mse"}),
+        ({"data": {"binarise": "none"}}, set()),
+    ],
+)
+def test_families_of_other_laws_are_not_ranked_by_their_likelihoods(tmp_path, change, left):
+    truth = TRUTH | {"nll_iw": {"VAE": 88.0, "beta-VAE": 95.0, "AE": 99.0}}
+    found = write(tmp_path, truth=truth, families=("VAE", "beta-VAE", "AE"), axes={})
+    found = replace(found, grid=found.grid.model_copy(update={"families": {"VAE": {}, "beta-VAE": change, "AE": {}}}))
+    ranks = ranking(found, "mnist", ("reconstruction",))
+    assert set(ranks.measures if ranks else ()) == left
+    table = family_table(found, "mnist", "reconstruction")
+    names = dict(enumerate(found.measures("reconstruction"), 1))
+    assert {names[column] for _, column in table.best} == left
+    assert len(table.columns) == 3
+    assert bool(ranking(found, "mnist"))  # the rest is compared as ever
+    sides = (found, "mnist"), (found, "mnist")
+    for name in ("mse", "nll_iw"):
+        assert (agreement(*sides, "itself", ((name,), (name,)), 20) is not None) == (name in left)
 
 
 def test_measures_that_a_family_lacks_do_not_rank(tmp_path):

@@ -22,8 +22,9 @@ wide than too narrow. There is no correction for the number of comparisons: of t
 expected to be taken for one.
 
 *Ranks* are of means over seeds, 1 the best, ties averaged; those of a group of measures are averaged over those that
-all families have. *Agreement* of two rankings is Kendall's tau-b, its interval that between the quantiles of B
-draws. A draw moves every mean by one bootstrap replicate's departure (the same items for all families) and by
+all families have and can be compared by (likelihoods only of one law of one kind of x). *Agreement* of two rankings is
+Kendall's tau-b, its interval that between the quantiles of B draws. A draw moves every mean by one bootstrap
+replicate's departure (the same items for all families) and by
 :math:`\sum_s g_s (v_s - \bar v) / \sqrt{n (n - 1)} \cdot \sqrt{\nu / \chi^2_\nu}` with standard normal g, one a seed
 and the same for all measures: a t variable of the scatter's size, that keeps how seeds move measures together. (To draw
 three seeds again from three would be too sure of itself.)
@@ -328,11 +329,12 @@ def improves(delta: Difference, measure: str) -> bool:
 
 
 def ranked_measures(results: Results, source: str, families: Sequence[str], group: str) -> tuple[str, ...]:
-    """Return the measures of a group, with a better direction, that every one of the families has."""
+    """Return the measures of a group, with a better direction, that all the families have and compare by."""
     return tuple(
         name
         for name in results.measures(group)
         if CATALOGUE[name].better != "none"
+        and results.grid.compares(families, name)
         and all(len(values_of(results.of(family, source), name)) for family in families)
     )
 
@@ -436,7 +438,11 @@ def agreement(
     """
     families = tuple(name for name in one[0].families(one[1]) if name in two[0].families(two[1]))
     kept = tuple(
-        tuple(m for m in names if all(len(values_of(side[0].of(f, side[1]), m)) for f in families))
+        tuple(
+            m
+            for m in names
+            if all(len(values_of(side[0].of(f, side[1]), m)) for f in families) and side[0].grid.compares(families, m)
+        )
         for side, names in zip((one, two), measures, strict=True)
     )
     if len(families) < 3 or not all(kept):

@@ -142,6 +142,19 @@ class GridConfig(Record):
     reference: str
     axes: dict[str, AxisConfig] = {}
 
+    def compares(self, families: Sequence[str], measure: str) -> bool:
+        """Return whether families have in common what a number of the catalogue can only be compared within."""
+        made = [merge(self.base, self.families[family]) for family in families]
+        paths = _MADE_OF[CATALOGUE[measure].within]
+        return all(_at(one, path) == _at(made[0], path) for one in made[1:] for path in paths)
+
+
+def _at(settings: Any, path: Sequence[str]) -> Any:
+    """Return what nested settings hold at a path, ``None`` where they say nothing of it."""
+    for key in path:
+        settings = settings.get(key) if isinstance(settings, Mapping) else None
+    return settings
+
 
 def _says(settings: Any, path: Sequence[str]) -> bool:
     """Return whether nested settings hold a path."""

@@ -119,9 +119,9 @@ def family_table(results: Results, source: str, group: str) -> Table | None:
 
 
 def _marks(results: Results, source: str, name: str, values: dict[str, float]) -> tuple[list[str], list[str]]:
-    """Return the best families of a column, and those that can't be told from them."""
+    """Return the best families of a column, and those that can't be told from them; none where they don't compare."""
     better = CATALOGUE[name].better
-    if better == "none" or len(values) < 2:
+    if better == "none" or len(values) < 2 or not results.grid.compares(list(values), name):
         return [], []
     extreme = (min if better == "lower" else max)(values.values())
     best = [family for family, value in values.items() if value == extreme]
@@ -214,8 +214,8 @@ def ranking_table(results: Results, source: str) -> Table | None:
     heads = (f"{group} ({len(found.measures)})" for group, found in groups.items())
     caption = (
         "Mean rank, 1 the best; in brackets how many measures count: those with a better direction that all families "
-        "have. Over all: every group weighs the same. Underlined: can't be told from the best (95 % bootstrap over "
-        "test items and seeds)."
+        "have and compare by. Over all: every group weighs the same. Underlined: can't be told from the best (95 % "
+        "bootstrap over test items and seeds)."
     )
     numeric = tuple(range(1, len(groups) + 2))
     marks = (frozenset(best), frozenset(near))
