@@ -4,7 +4,9 @@ import json
 import shlex
 import shutil
 
+import numpy as np
 import pytest
+import soundfile
 from typed import shell
 
 from latentscape.core.storage import load_json
@@ -67,6 +69,15 @@ def test_evaluate_another_source(run, folder, capsys):
     assert text.splitlines()[-1].startswith("left out: 'empty.wav' is empty")
     assert shell("evaluate", run, folder, "--part", "train") == 2  # all of it is measured, whatever is said
     assert "--part is of the run's own sounds" in capsys.readouterr().err
+
+
+def test_what_a_linear_model_gives_back_exactly_has_no_ratio(run, tmp_path, capsys):
+    soundfile.write(tmp_path / "a few samples.wav", np.full(5, 1e-4), 8000)  # as sound all of it is below the floor
+    assert shell("evaluate", run, tmp_path, "--json") == 0
+    numbers = json.loads(capsys.readouterr().out)["numbers"]
+    assert numbers["lsd_sound_linear"]["value"] == 0
+    assert "lsd_sound_ratio" not in numbers
+    assert numbers["lsd_features_ratio"]["value"] > 0
 
 
 @pytest.mark.no_cover  # heavy, and others run most of its lines

@@ -273,9 +273,9 @@ def sound_figures(
                 note(f"snr_{kind}", ratio.metric(wave, sound), frames)
     numbers = {name: Number(total / weight, "dB") for name, (total, weight) in sums.items()}
     for what in ("lsd_features", "lsd_sound"):
-        if f"{what}_linear" in numbers:
-            ratio = numbers[f"{what}_model"].value / numbers[f"{what}_linear"].value
-            numbers[f"{what}_ratio"] = Number(ratio, "")
+        linear = numbers.get(f"{what}_linear")
+        if linear is not None and linear.value > 0:  # what lies below the floor is given back exactly
+            numbers[f"{what}_ratio"] = Number(numbers[f"{what}_model"].value / linear.value, "")
     return numbers
 
 
