@@ -156,7 +156,7 @@ CATALOGUE: dict[str, Entry] = {
         "",
         "none",
         "match",
-        "95 % quantile of the same statistic where both samples come from the prior",
+        "95 % quantile of the same statistic with codes and draws of the prior pooled and dealt anew",
     ),
     "mmd_p": Entry(
         "MMD p-value", "", "higher", "match", "share of the null draws that are at least as large as the statistic"
