@@ -132,7 +132,7 @@ def load_waveforms(name: str | Path, source: str | None = None) -> WaveformGrid:
     grid = parse(WaveformGrid, {**values, **({"source": source} if source else {})}, f"grid {name}")
     titles: dict[str, str] = {}
     for title, member in grid.members.items():
-        if (other := titles.setdefault(slug(title), title)) != title:
+        if (other := titles.setdefault(slug(title).casefold(), title)) != title:
             raise ConfigError(f"grid {name}: members '{other}' and '{title}' share the folder '{slug(title)}'")
         try:
             resolve(member.recipe, _sets(grid, member))
