@@ -11,6 +11,7 @@ from latentscape.benchmark import BenchmarkRequest, run_benchmark, waveform
 from latentscape.benchmark.waveform import Ear, _stretches, found_cells, high_share, load_waveforms, run_waveforms
 from latentscape.benchmark.waveform_report import compose, write_waveform_report
 from latentscape.core.errors import ConfigError, DataError, UsageError
+from latentscape.core.storage import save_json
 from latentscape.data.corpus import SoundCorpus, SourceOptions
 from latentscape.data.sources import open_source
 from latentscape.data.split import split_corpus
@@ -239,6 +240,22 @@ def test_other_settings_leave_no_rows_of_the_old_ones(tmp_path, monkeypatch):
     assert last.failed == ("SampleRNN", "unheard-of")
     with pytest.raises(UsageError, match="holds no benchmark"):  # of what failed, no row of other settings is left
         found_cells(out)
+
+
+def test_a_member_that_diverged_has_failed(tmp_path, monkeypatch):
+    (tmp_path / "tiny.yaml").write_text(GRID)
+    grid = load_waveforms(tmp_path / "tiny.yaml")
+    monkeypatch.setattr(waveform, "LEARNT", 40)
+    monkeypatch.setattr(waveform, "brought_to_end", lambda request, say: True)
+    monkeypatch.setattr(waveform, "sample", lambda *given, **options: pytest.fail("it was measured"))
+    for name in ("SampleRNN", "unheard-of"):
+        save_json(tmp_path / "out" / "runs" / name / "run.json", {"outcome": "diverged", "steps": 3})
+        save_json(
+            tmp_path / "out" / "runs" / f"{name}.json", waveform._asked(grid, grid.members[name.replace("-", " ")])
+        )
+    save_json(tmp_path / "out" / "grid.json", {"members": {}})
+    assert run_waveforms(grid, tmp_path / "out", print).failed == ("SampleRNN", "unheard-of")
+    assert "no longer finite after step 3" in (tmp_path / "out" / "logs" / "SampleRNN.log").read_text()
 
 
 def test_sentences_are_computed(tmp_path):

@@ -210,6 +210,9 @@ def _one(grid: WaveformGrid, member: Member, out: Path, name: str, ear: "Ear", s
     request = Request(grid.source, run, member.recipe, _sets(grid, member), overwrite=anew, rate=grid.rate)
     if not brought_to_end(request, say):
         return None
+    facts = load_object(run / "run.json")
+    if facts.get("outcome") == "diverged":
+        raise LatentscapeError(f"the loss was no longer finite after step {facts['steps']}")
     shutil.rmtree(sounds, ignore_errors=True)  # a model of other settings may have left more of them
     sample(run, sounds, Making(overwrite=True), count=grid.count, seconds=grid.seconds, seed=1)
     draws = [_read(path, ear.rate) for path in sorted(sounds.glob("sample*.wav"))]
@@ -222,8 +225,7 @@ def _one(grid: WaveformGrid, member: Member, out: Path, name: str, ear: "Ear", s
             target = sounds / f"{kind}.wav"
             walk(run, target, Way(kind), Making(overwrite=True), seconds=WALK_SECONDS)
             numbers |= ear.along(_read(target, ear.rate), kind, every if instrument.window.length > 1 else None)
-    facts, verdict = load_object(run / "run.json"), load_object(run / "verdict.json")
-    figures = verdict["figures"]["numbers"]
+    figures = load_object(run / "verdict.json")["figures"]["numbers"]
     numbers |= {key: float(figures[key]["value"]) for key in KEPT if key in figures}
     weights = load_tensors(run / "weights.safetensors").values()
     numbers |= {"parameters": float(sum(one.numel() for one in weights)), "minutes": facts["seconds"] / 60}
