@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
-from latentscape.benchmark import BenchmarkRequest, restyle, run_benchmark
+from latentscape.benchmark import BenchmarkRequest, BenchmarkSummary, restyle, run_benchmark
 from latentscape.benchmark.restyle import Asked, asked_of, effect_error, run_restyling
 from latentscape.benchmark.restyle_pairs import Pair, processed, sounds_of
 from latentscape.benchmark.restyle_report import met, write_restyle_report
@@ -42,6 +43,9 @@ def test_every_cell_is_made_once_and_a_failure_is_tried_again(made):
     asked, tally = made
     assert len(tally.done) == 10  # two controls and a method each, of a texture two seeds
     assert [name.partition("--tagger")[2] for name in tally.failed] == ["", "", "", "--s1"]
+    for line in BenchmarkSummary(asked.out, failed=tally.failed).lines()[1:]:
+        log = Path(line.partition("(see ")[2].rstrip(")"))  # what the shell points to is there
+        assert "needs --run" in log.read_text()
     assert len(list((asked.out / "controls").glob("*.json"))) == 1
     again = run_restyling(asked, lambda line: None)
     assert (again.done, again.kept, len(again.failed)) == ((), tally.done, 4)

@@ -12,6 +12,7 @@ A folder OUT::
     cells/PAIR--METHOD.json    what the judges say, and what was asked for; --s1 of the second seed
     cells/PAIR--METHOD.wav     what they heard
     controls/PAIR.json         what controls of several settings reach
+    logs/PAIR--METHOD.log      why it failed
     index.html, report.md      all of it
 
 Finished cells are not made again; failed ones are.
@@ -32,7 +33,7 @@ from latentscape.benchmark.restyle_pairs import CONTROLS, GROUPS, PAIRS, Pair, S
 from latentscape.benchmark.results import at_work
 from latentscape.core.errors import LatentscapeError, UsageError, nearest
 from latentscape.core.random import numpy_stream
-from latentscape.core.storage import digest_of, load_object, save_json
+from latentscape.core.storage import digest_of, load_object, save_json, save_text
 from latentscape.edit.restyle.engine import Wish
 from latentscape.edit.restyle.methods import METHODS, method_of
 from latentscape.experiment.run import Say
@@ -160,6 +161,8 @@ def _run(asked: Asked, say: Say) -> Tally:
             sounds = sounds or sounds_of(asked.clips, pair)
             row = {"asked": settings} | _cell(sounds, method, seed, asked.runs.get(method), place)
             save_json(place, row)
+            if "error" in row:
+                save_text(asked.out / "logs" / f"{name}.log", f"{row['error']}\n")
             tally["failed" if "error" in row else "done"].append(name)
             say(f"{pair.title}, {method}{f', seed {seed}' if seed else ''}: {row.get('error') or summary(row)}")
     return Tally(*(tuple(tally[key]) for key in ("done", "failed", "kept")), seconds=time.monotonic() - began)
