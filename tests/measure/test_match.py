@@ -228,6 +228,12 @@ def test_what_needs_overlap_is_left_out_where_there_is_none():
     assert found["total_correlation_gaussian"].value == pytest.approx(0, abs=0.2)
 
 
+def test_a_single_item_says_nothing_of_others():
+    found = usage(Told(16), [(torch.cat([torch.randn(1, 16), torch.full((1, 16), -1.5)], 1), {})])
+    assert {"kl", "kl_max", "active_latents"} <= set(found)
+    assert all(number.error is None for number in found.values())
+
+
 def test_replicates_of_normal_laws_lie_about_their_values():
     """Resampled items are fewer different ones, whose covariance is nearer to singular."""
     rows = torch.cat([torch.randn(100, 16), torch.full((100, 16), -1.5)], 1)

@@ -172,7 +172,8 @@ def _shuffled(model: LatentModel, held: Sequence[tuple[Tensor, Context]], draws:
 
 
 def _dimensions(rates: Float[Tensor, "n d"], seed: int) -> dict[str, Estimate]:
-    means = torch.cat([rates.mean(0, keepdim=True), counts(len(rates), seed=seed) @ rates / len(rates)])
+    weights = counts(len(rates), REPLICATES if len(rates) > 1 else 0, seed)
+    means = torch.cat([rates.mean(0, keepdim=True), weights @ rates / len(rates)])
     busiest, active = means.amax(1).tolist(), (means > ACTIVE_NATS).sum(1).double().tolist()
     return {
         "kl_max": Estimate(busiest[0], "nats", tuple(busiest[1:])),
