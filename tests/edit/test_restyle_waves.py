@@ -1,5 +1,6 @@
 """Restyling by a WaveNet: every way of the search on a net of a few weights."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -94,6 +95,23 @@ def test_a_preview_holds_all_of_a_channel_so_far(waves):
     wish = Wish("wavenet", evaluations=1, way="straight-through")
     restyle_waves(waves, content, content[:1], 8000, wish, each=lambda *a: seconds.append(a[2]().shape[1] / 8000))
     assert seconds == pytest.approx([3.1, 6.0, 3.1, 6.0], abs=0.05)
+
+
+def test_a_run_is_left_as_it_was_wherever_it_lies(waves):
+    model = deepcopy(waves.model).double().requires_grad_(True)  # doubles won't mix with floats, nor devices
+    before = deepcopy(model.state_dict())
+    style = 0.05 * np.random.default_rng(0).normal(size=(1, 2000))
+    wish = Wish("wavenet", evaluations=1, way="straight-through")
+    found, asked = (
+        restyle_waves(run, style, style[:, ::-1], 8000, wish, labels={"voice": "b"})
+        for run in (replace(waves, model=model), waves)
+    )
+    np.testing.assert_array_equal(found.wave, asked.wave)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert {name: (value.dtype, value.device) for name, value in model.state_dict().items()} == {
+        name: (value.dtype, value.device) for name, value in before.items()
+    }
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_strength_nought_is_the_content(waves):

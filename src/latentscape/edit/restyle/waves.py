@@ -10,6 +10,7 @@ content with the style's ranks.
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -34,7 +35,7 @@ from latentscape.edit.restyle.methods import Method, method_of
 from latentscape.edit.restyle.sounds import LEVEL
 from latentscape.instrument.labels import Labels, context_of
 from latentscape.instrument.waves import Waves
-from latentscape.models.bounds import evaluating
+from latentscape.models.autoregressive import WaveNetConditional
 from latentscape.nets.rescoring import Target, hidden_of, statistics, target_of
 from latentscape.nets.wavenet import WaveNet
 from latentscape.signal import audio
@@ -75,7 +76,8 @@ def restyle_waves(
         UsageError: the run reads no mu-law codes, or is no WaveNet; the way has no likelihood.
         DataError: a sound can't be used.
     """
-    net, rate = _net(waves), waves.representation.sample_rate
+    conditional = _conditional(waves)
+    net, rate = conditional.net, waves.representation.sample_rate
     way = wish.way or next(iter(WAYS))
     if wish.likelihood and way != "descent":
         raise UsageError(f"--likelihood got {wish.likelihood:g}, but --way {way} knows no likelihood; take descent")
@@ -86,8 +88,9 @@ def restyle_waves(
     ).wave
     begun = audio.resample(whole.astype(np.float32), sample_rate, rate)
     gains = LEVEL / np.sqrt((begun**2).mean(1) + 1e-18)
-    with evaluating(waves.model), torch.no_grad():
-        told = waves.model.conditional.heard(None, context_of(labels, waves.vocabulary, 1, waves.device), 1).told
+    with torch.no_grad():
+        context = context_of(labels, waves.vocabulary, 1, torch.device("cpu"))
+        told = conditional.heard(None, context, 1).told
     layers = listened(len(net.layers))
     goal = audio.resample(style_for(style, content, sample_rate).mean(0, keepdims=True), sample_rate, rate)
     goal *= LEVEL / np.sqrt((goal**2).mean() + 1e-18)
@@ -121,11 +124,13 @@ def restyle_waves(
     return finished(wave, content, style, sample_rate, tuple(losses))
 
 
-def _net(waves: Waves) -> WaveNet:
-    net = waves.model.conditional.net
-    if not isinstance(net, WaveNet) or not net.levels or waves.model.conditional.output.kind != "categorical":
+def _conditional(waves: Waves) -> WaveNetConditional:
+    """Return a copy of what the run makes sound by: the search computes in float32 on the processor."""
+    conditional = waves.model.conditional
+    net = conditional.net
+    if not isinstance(net, WaveNet) or not net.levels or conditional.output.kind != "categorical":
         raise UsageError(f"{waves.name} is no WaveNet over mu-law codes; `--recipe wavenet` trains one")
-    return net.cpu().float().requires_grad_(False)
+    return deepcopy(conditional).to("cpu", torch.float32).eval().requires_grad_(False)
 
 
 def _codes(waves: Waves, wave: np.ndarray) -> Tensor:
