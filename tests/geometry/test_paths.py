@@ -201,6 +201,13 @@ def test_the_grid_visits_every_corner_to_and_fro():
     assert grid.length() == pytest.approx(8)
 
 
+@pytest.mark.parametrize("low", [1e-3, 1e-9, 1e-20])
+def test_a_grid_of_rows_far_shorter_than_the_way_between_them_ends_in_its_corner(low):
+    grid = Grid(centre=(0, 0), low=(0, 0), high=(low, 1e5), rows=3)
+    torch.testing.assert_close(grid.end, torch.tensor([low, 1e5]))
+    torch.testing.assert_close(grid.evaluate(torch.tensor([0.5])), torch.tensor([[low / 2, 5e4]]))
+
+
 def test_tensors_are_taken_for_vectors():
     assert Line(a=torch.zeros(2), b=torch.ones(2)) == Line(a=(0, 0), b=(1, 1))
 

@@ -23,6 +23,7 @@ from pydantic import Field
 from torch import Tensor
 
 from latentscape.core.random import numpy_stream
+from latentscape.geometry.points import gone
 from latentscape.geometry.record import (
     Axis,
     PathRecord,
@@ -205,11 +206,10 @@ class Grid(PathRecord):
 
     def evaluate(self, t: Float[Tensor, " n"]) -> Float[Tensor, "n d"]:
         """Return the points at times ``t``."""
-        corners = t.new_tensor(self.corners)
-        times, offsets = corners[:, 0], corners[:, 1:]
-        piece = ((t[:, None] >= times).sum(1) - 1).clamp(0, len(times) - 2)
-        share = (t - times[piece]) / (times[piece + 1] - times[piece])
-        plane = torch.lerp(offsets[piece], offsets[piece + 1], share[:, None])
+        corners = torch.tensor(self.corners, dtype=torch.float64, device=t.device)
+        times, offsets = corners[:, 0].contiguous(), corners[:, 1:]
+        piece, share = gone(times, t)
+        plane = torch.lerp(offsets[piece], offsets[piece + 1], share[:, None]).to(t)
         return t.new_tensor(self.centre) + along_axes(plane, self.axes, self.dim)
 
 

@@ -85,8 +85,8 @@ class _Straight(_Through):
         points = self.matrix.to(t.device)
         if len(points) == 1:
             return (points + 0 * t[:, None]).to(t)
-        low, since, lasting = locate(self.knots, t)
-        return torch.lerp(points[low], points[low + 1], (since / lasting)[:, None]).to(t)
+        low, share = gone(self.knots, t)
+        return torch.lerp(points[low], points[low + 1], share[:, None]).to(t)
 
 
 class Polyline(_Straight):
@@ -164,3 +164,12 @@ def locate(
     times, t = times.to(t.device), t.double()
     low = (torch.searchsorted(times, t.detach().contiguous(), right=True) - 1).clamp(0, len(times) - 2)
     return low, t - times[low], times[low + 1] - times[low]
+
+
+def gone(times: Float[Tensor, " k"], t: Float[Tensor, " n"]) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
+    """Return in which piece between ``times`` each ``t`` lies, and which share of it has gone by, float64.
+
+    A piece that takes no time is at its end.
+    """
+    low, since, lasting = locate(times, t)
+    return low, torch.where(lasting > 0, since / lasting, 1.0)
