@@ -93,6 +93,15 @@ def test_join_keeps_durations_and_rests():
     assert torch.equal(join([rest]).evaluate(torch.tensor([0.5])), torch.ones(1, 2))
 
 
+@pytest.mark.parametrize("short", [1e-3, 1e-9, 1e-20])
+def test_what_is_short_beside_the_others_is_met_to_its_end(short):
+    path = join([Line(a=(0, 0), b=(1, 0)), Line(a=(1, 0), b=(1, short))])
+    torch.testing.assert_close(path.end, torch.tensor([1.0, short if short > 1e-12 else 0.0]), rtol=1e-5, atol=0)
+    assert path.length() == pytest.approx(1 + short)
+    hasty = join([Line(a=(0, 0), b=(1, 0)), Line(a=(1, 0), b=(1, 2))], [1.0, short])
+    assert hasty.length() == pytest.approx(3 if short > 1e-12 else 1, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("paths", "durations", "message"),
     [

@@ -17,9 +17,12 @@ from torch import Tensor
 from latentscape.core.errors import UsageError
 from latentscape.geometry.closed import Line
 from latentscape.geometry.path import Path, arc_length, partial_lengths
+from latentscape.geometry.points import gone
 
 _STEPS = 60
 _SOLVED = 1e-13
+_INSTANT = 1e-12
+"""Of the whole time: a path that would have less is left out of what is joined."""
 _CLOSED = 1e-4
 """Of its distance from the origin, and of 1: so far may a closed path end from its begin."""
 
@@ -157,14 +160,12 @@ class Joined(Path):
         return self._piecewise(t, velocity=True)
 
     def _piecewise(self, t: Tensor, velocity: bool) -> Tensor:
-        edges = self._edges.to(t.device)
-        piece = (torch.searchsorted(edges, t.to(edges.dtype), right=True) - 1).clamp(0, len(self.paths) - 1)
+        piece, share = gone(self._edges, t)
         result = t.new_zeros(len(t), self.dim)
-        for index, path in enumerate(self.paths):
+        for index, (path, width) in enumerate(zip(self.paths, self._edges.diff().tolist(), strict=True)):
             chosen = piece == index
-            low, width = edges[index], edges[index + 1] - edges[index]
-            local = ((t[chosen] - low) / width).clamp(0, 1).to(t)
-            result[chosen] = path.velocity(local) / width.to(t) if velocity else path.evaluate(local)
+            local = share[chosen].clamp(0, 1).to(t)
+            result[chosen] = path.velocity(local) / width if velocity else path.evaluate(local)
         return result
 
 
@@ -211,7 +212,8 @@ def join(paths: Sequence[Path], durations: Sequence[float] | None = None, *, loo
         pieces.append((path, duration))
     if loop:
         pieces.append(_bridge(paths[-1], paths[0], pace))
-    kept = [(path, duration) for path, duration in pieces if duration > 0]
+    least = _INSTANT * sum(duration for _, duration in pieces)
+    kept = [(path, duration) for path, duration in pieces if duration > least]
     return Joined([path for path, _ in kept], [duration for _, duration in kept])
 
 
