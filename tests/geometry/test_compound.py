@@ -133,6 +133,12 @@ def test_in_the_time_course_of_another():
     torch.testing.assert_close(timed_like(same, same).evaluate(T), same.evaluate(T), atol=1e-4, rtol=0)
 
 
+def test_a_bridge_between_paths_that_reach_far_out_may_do_so_too():
+    far = Sequence(paths=(Circle(centre=(1e6, 0), radius=1e6), Line(a=(0, 0), b=(0, 1))))
+    torch.testing.assert_close(far.start, torch.tensor([2e6, 0.0]))
+    torch.testing.assert_close(far.end, torch.tensor([0.0, 1.0]))
+
+
 def test_moved_adds_and_a_sequence_joins():
     circle, line = Circle(centre=(0, 0), radius=1.0), Line(a=(3, 0), b=(3, 1))
     moved = Moved(path=circle, by=(1, 0), until=(0, 2))

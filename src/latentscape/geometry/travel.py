@@ -219,7 +219,8 @@ def join(paths: Sequence[Path], durations: Sequence[float] | None = None, *, loo
 
 def _bridge(before: Path, after: Path, pace: float) -> tuple[Path, float]:
     ends = torch.zeros(1, dtype=torch.float64)
-    line = Line(a=before.evaluate(ends + 1)[0].tolist(), b=after.evaluate(ends)[0].tolist())
+    a, b = (tuple(path.evaluate(at)[0].tolist()) for path, at in ((before, ends + 1), (after, ends)))
+    line = Line.model_construct(a=a, b=b)  # unchecked: paths within the bounds of records may end beyond them
     length = line.length()
     scale = max(float(torch.tensor((line.a, line.b)).abs().max()), 1.0)
     return line, pace * length if length > 1e-6 * scale else 0.0
