@@ -133,6 +133,20 @@ def test_in_the_time_course_of_another():
     torch.testing.assert_close(timed_like(same, same).evaluate(T), same.evaluate(T), atol=1e-4, rtol=0)
 
 
+def test_a_pace_that_would_make_too_large_a_path_is_refused_in_one_line():
+    course = Recorded(points=[(float(k % 2),) for k in range(50_000)])
+    with pytest.raises(UsageError, match=r"^a recorded of 50,000 points .* expected at most 100,000 and 16$"):
+        retimed(course)
+    with pytest.raises(UsageError, match=r"^a recorded of 50,000 points"):
+        timed_like(course, Line(a=(0,), b=(1,)), knots=60_000)
+    deep = Line(a=(0,), b=(1,))
+    for _ in range(15):
+        deep = Moved(path=deep, by=(0,))
+    assert deep.depth == 16
+    with pytest.raises(UsageError, match=r"^a moved of 0 points .* 17 deep"):
+        retimed(deep)
+
+
 def test_a_bridge_between_paths_that_reach_far_out_may_do_so_too():
     far = Sequence(paths=(Circle(centre=(1e6, 0), radius=1e6), Line(a=(0, 0), b=(0, 1))))
     torch.testing.assert_close(far.start, torch.tensor([2e6, 0.0]))

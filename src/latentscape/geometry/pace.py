@@ -18,7 +18,7 @@ from torch import Tensor
 from latentscape.core.errors import UsageError
 from latentscape.geometry.compound import Retimed
 from latentscape.geometry.path import Path
-from latentscape.geometry.record import PathRecord
+from latentscape.geometry.record import MOST_DEPTH, MOST_POINTS, PathRecord
 
 Along = Callable[[Tensor], Tensor]
 """Points ``[n, d]`` -> what distance between them is measured in, ``[n, m]``."""
@@ -35,6 +35,9 @@ def retimed(path: Path, along: Along | None = None, *, knots: int = KNOTS) -> Re
         path: a record; one that is retimed already forgets its old times.
         along: where distance is measured; called on points float32 ``[n, d]``, without gradients.
         knots: of the table, corners of the path apart.
+
+    Raises:
+        UsageError: it is no record, with the table too large for one, or its distance is not finite.
     """
     path = _inner(path)
     times, share = _way(path, along)
@@ -56,6 +59,9 @@ def timed_like(path: Path, other: Path, along: Along | None = None, *, knots: in
         other: the path whose course is taken, such as the :class:`Recorded` one of a note.
         along: where both ways are measured; see :func:`retimed`.
         knots: of the table, corners apart.
+
+    Raises:
+        UsageError: as of :func:`retimed`.
     """
     path = _inner(path)
     times, share = _way(path, along)
@@ -100,4 +106,10 @@ def _frozen(path: PathRecord, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Ret
         if not kept or u[index] - kept[-1][0] > _SAME:
             kept.append((float(u[index]), float(max(t[index], kept[-1][1] if kept else 0.0))))
     kept[0], kept[-1] = (0.0, 0.0), (1.0, 1.0)
+    size, depth = path.size + len(kept), path.depth + 1
+    if size > MOST_POINTS or depth > MOST_DEPTH:
+        raise UsageError(
+            f"a {type(path).__name__.lower()} of {path.size:,} points would with its table of times hold {size:,} "
+            f"and be {depth} deep, expected at most {MOST_POINTS:,} and {MOST_DEPTH}"
+        )
     return Retimed(path=path, times=tuple(kept))
