@@ -180,6 +180,11 @@ def test_through_given_points(codes, arcs):
         ({"kind": "circle", "through": torch.zeros(2, 5)}, UsageError, "through no given points; line, sphere"),
         ({"kind": "spline", "through": torch.zeros(1, 5)}, UsageError, "got 1 points, expected 2 or more"),
         ({"kind": "triangle", "through": torch.zeros(4, 5)}, UsageError, "got 4 points, expected 3"),
+        (
+            {"kind": "line", "through": torch.zeros(1002, 5)},
+            ConfigError,
+            r"^a line through 1,002 points: .* expected at most 1000",
+        ),
     ],
 )
 def test_what_is_no_walk(codes, arguments, error, message):

@@ -77,7 +77,9 @@ def _explain(kind: Any, error: ValidationError, where: str) -> str:
             return f"{prefix}'{path}' is missing"
     arrived = repr(first["input"])
     arrived = arrived if len(arrived) < 80 else arrived[:77] + "..."
-    reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    reason = first["msg"]
+    for begin in ("Value error, ", "Input should be ", "Tuple should have "):
+        reason = reason.removeprefix(begin)
     at = f"{path}: " if path else ""  # the whole of it is at fault where its parts do not fit together
     return f"{prefix}{at}got {arrived}, expected {reason}"
 

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentscape.core.config import parse
 from latentscape.core.errors import UsageError, nearest
 from latentscape.core.random import numpy_stream
 from latentscape.dist.sphere import SpherePrior
@@ -169,7 +170,9 @@ def _through(space: Space, kind: str, points: Float[Tensor, "k d"], options: dic
         return path_from_json({"kind": kind, "points": points.tolist(), **options})
     ends = [*points, points[0]] if kind == "triangle" else [*points]
     legs = [leg(space, kind, a, b, options) for a, b in pairwise(ends)]
-    return legs[0] if len(legs) == 1 else PathSequence(paths=tuple(legs))
+    if len(legs) == 1:
+        return legs[0]
+    return parse(PathSequence, {"paths": tuple(legs)}, f"a {kind} through {len(points):,} points")
 
 
 def middle(space: Space) -> Float[Tensor, " d"]:
