@@ -9,7 +9,7 @@ from identity_model import Identity
 
 from latentscape.core.errors import ConfigError, UsageError
 from latentscape.dist.sphere import SpherePrior, on_sphere
-from latentscape.geometry.pace import timed_like
+from latentscape.geometry.pace import retimed, timed_like
 from latentscape.geometry.paths import Circle, Lissajous, Retimed, Sequence, Sphere, Spline
 from latentscape.instrument import morphs, walks
 from latentscape.instrument.instrument import Instrument
@@ -376,3 +376,21 @@ def test_morphs(monkeypatch):
             morphs.morphed(here, a, b, "line", layers=layers)
     wave = here.morph(tone(440.0), tone(600.0), 0.2, kind="sphere", speed="latent", quality="fast")
     assert wave.shape == (1, RATE // 5)
+
+
+def test_a_geodesic_that_is_straight_is_the_line_at_every_speed(monkeypatch):
+    here = sounding()
+    a, b = (here.encode(tone(f)) for f in (440.0, 600.0))
+    line, eased = (morphs.morphed(here, a, b, "line", speed=speed) for speed in ("time", "perceived"))
+    assert (eased - line).abs().max() > 1
+    leg = morphs.leg
+    for own in (lambda path: path, retimed):
+        monkeypatch.setattr(morphs, "leg", lambda space, kind, *ends, own=own: own(leg(space, "line", *ends)))
+        torch.testing.assert_close(morphs.morphed(here, a, b, "geodesic", speed="perceived"), eased, atol=0.05, rtol=0)
+    course = retimed(leg(here, "line", a.mean(0), b.mean(0)), lambda z: (z[:, :40] / 9).exp())
+    monkeypatch.setattr(morphs, "leg", lambda *_: course)
+    held = morphs.morphed(here, a, b, "geodesic", speed="perceived", weight=0.3)
+    first, second, rest = (codes - codes.mean(0) for codes in (a, b, held))
+    w = ((rest - first) * (second - first)).sum() / (second - first).square().sum()
+    assert 0.05 < w < 0.95
+    torch.testing.assert_close(course.evaluate(w[None])[0], held.mean(0), atol=0.05, rtol=0)

@@ -3,17 +3,19 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from latentscape.core.errors import UsageError, nearest
-from latentscape.geometry.paths import Line, Retimed, Sphere, slerp
+from latentscape.geometry.paths import PathRecord, Retimed, slerp
 from latentscape.instrument.labels import Labels
 from latentscape.instrument.space import Space
 from latentscape.instrument.walks import leg, middle, paced
 
 MORPHS = ("line", "sphere", "geodesic")
+_EVEN = 4097
 
 
 def coordinates(shapes: Sequence[tuple[int, ...]], layers: Sequence[int]) -> Bool[Tensor, " d"]:
@@ -62,19 +64,24 @@ def morphed(
     if kind not in MORPHS:
         raise UsageError(f"morph '{kind}' is not known{nearest(kind, MORPHS)}")
     low, high, centre = first.mean(0), second.mean(0), middle(space)
-    if kind == "line":
-        path = Line(a=low.tolist(), b=high.tolist())
-    elif kind == "sphere":
-        path = Sphere(a=low.tolist(), b=high.tolist(), centre=centre.tolist())
-    else:
-        path = leg(space, kind, low, high)
-    path = paced(space, path, speed, labels)
+    path = leg(space, kind, low, high)
     share = torch.linspace(0, 1, len(first), dtype=torch.float64)
     share = share if weight is None else torch.full_like(share, weight)
-    if kind == "geodesic":
-        w = share.to(first)[:, None]
-        return path.evaluate(share).to(first) + (1 - w) * (first - low) + w * (second - high)
-    w = (path.time(share) if isinstance(path, Retimed) else share).to(first)
+    turned = _turned(path, paced(space, path, speed, labels), share)
+    w = turned.to(first)
     if kind == "line":
         return torch.lerp(first, second, w[:, None])
-    return centre + slerp(first - centre, second - centre, w)
+    if kind == "sphere":
+        return centre + slerp(first - centre, second - centre, w)
+    return path.evaluate(turned).to(first) + (1 - w[:, None]) * (first - low) + w[:, None] * (second - high)
+
+
+def _turned(path: PathRecord, paced: PathRecord, share: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Return when, in its own course of time, a path is where it is at ``share`` in another one."""
+    if paced is path or not isinstance(paced, Retimed):
+        return share
+    inner = paced.time(share)
+    if not isinstance(path, Retimed):
+        return inner
+    even = torch.linspace(0, 1, _EVEN, dtype=torch.float64)
+    return torch.from_numpy(np.interp(inner.numpy(), path.time(even).numpy(), even.numpy()))
