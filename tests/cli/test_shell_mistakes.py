@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from typed import shell
 
 from latentscape import cli
-from latentscape.core.errors import nearest
+from latentscape.core.errors import DataError, nearest
 from latentscape.core.storage import load_tensors, save_tensors
+from latentscape.signal.waveform import Waveform, WaveformConfig
+from latentscape.workshop.making import read_sound
 
 
 @pytest.mark.parametrize(
@@ -353,3 +356,15 @@ def test_a_path_that_may_not_be_seen_is_no_internal_error(tmp_path, capsys, monk
     assert error.count("\n") == 1
     assert "Permission denied" in error
     assert "internal error" not in error
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [(np.nan, "NaN or infinite samples"), (np.inf, "NaN or"), (1e30, "samples beyond all levels")],
+)
+def test_a_sound_that_is_given_is_held_to_what_a_folder_is(tmp_path, sample, message):
+    wave = np.zeros(100)
+    wave[50] = sample
+    soundfile.write(tmp_path / "odd.wav", wave, 8000, subtype="FLOAT")
+    with pytest.raises(DataError, match=f"odd.wav holds {message}"):
+        read_sound(tmp_path / "odd.wav", Waveform(WaveformConfig(sample_rate=8000)))

@@ -17,6 +17,7 @@ from latentscape.core.config import parse
 from latentscape.core.errors import DataError, LatentscapeError, UsageError, nearest
 from latentscape.core.storage import load_object
 from latentscape.data.corpus import ImageCorpus, SoundCorpus, SourceOptions
+from latentscape.data.scan import LOUDEST
 from latentscape.data.sources import open_source
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load, load_waves
@@ -144,6 +145,8 @@ def read_sound(path: Path, sound: Representation) -> Tensor:
     wave, rate = audio.read(path)
     if not np.isfinite(wave).all():
         raise DataError(f"{path} holds NaN or infinite samples")
+    if not (np.abs(wave) <= LOUDEST).all():
+        raise DataError(f"{path} holds samples beyond all levels")
     if not wave.shape[1]:
         raise DataError(f"{path} holds no sound")
     mixed = wave.mean(0, keepdims=True) if sound.channels == 1 else wave
