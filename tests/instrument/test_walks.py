@@ -353,6 +353,20 @@ def test_great_circles_stay_on_a_hypersphere():
     torch.testing.assert_close(path.evaluate(torch.linspace(0, 1, 9)).norm(dim=1), radius)
 
 
+def test_codes_that_no_path_may_hold_are_refused_in_one_line():
+    here = sounding(Waveform(WaveformConfig(sample_rate=RATE)), Window(length=800, hop=800))
+    soft = tone(seconds=0.1)
+    loud = 1e9 * soft
+    up, down = (recorded(here, sign * 9e5 * soft / soft.abs().max()) for sign in (1, -1))
+    for make in (
+        lambda: recorded(here, loud, name="loud"),
+        lambda: morphs.morphed(here, here.encode(loud), here.encode(soft), "line"),
+        lambda: carried(up, down),
+    ):
+        with pytest.raises(ConfigError, match=r"expected (less|greater) than or equal to -?1000000"):
+            make()
+
+
 def test_morphs(monkeypatch):
     here = sounding()
     a, b = (here.encode(tone(f)) for f in (440.0, 600.0))

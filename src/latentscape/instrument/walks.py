@@ -198,17 +198,24 @@ def recorded(space: Space, wave: Float[Tensor, "c n"], labels: Labels | None = N
 
     Raises:
         UsageError: the sound is too long to be a path.
+        ConfigError: its codes lie farther out than a path may.
     """
     codes = space.encode(wave, labels)
     if len(codes) > MOST_POINTS:
         raise UsageError(f"a sound of {len(codes):,} windows is too long for a path, expected at most {MOST_POINTS:,}")
     rate = space.representation.sample_rate if space.representation else wave.shape[1]
-    return Recorded(points=codes.tolist(), seconds=wave.shape[1] / rate, name=name)
+    values = {"points": codes.tolist(), "seconds": wave.shape[1] / rate, "name": name}
+    return parse(Recorded, values, f"the course of {name or 'a sound'}")
 
 
 def carried(path: Recorded, onto: Recorded) -> Moved:
-    """Return the course of one sound carried to another: moved by the offset between their mean codes."""
-    return Moved(path=path, by=(onto.matrix.mean(0) - path.matrix.mean(0)).tolist())
+    """Return the course of one sound carried to another: moved by the offset between their mean codes.
+
+    Raises:
+        ConfigError: that offset is greater than a path may hold.
+    """
+    offset = onto.matrix.mean(0) - path.matrix.mean(0)
+    return parse(Moved, {"path": path, "by": offset.tolist()}, "a carried course")
 
 
 def paced(space: Space, path: PathRecord, speed: str, labels: Labels | None = None) -> PathRecord:
