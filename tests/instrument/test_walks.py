@@ -10,7 +10,7 @@ from identity_model import Identity
 from latentscape.core.errors import ConfigError, UsageError
 from latentscape.dist.sphere import SpherePrior, on_sphere
 from latentscape.geometry.pace import retimed, timed_like
-from latentscape.geometry.paths import Circle, Lissajous, Retimed, Sequence, Sphere, Spline
+from latentscape.geometry.paths import Circle, Line, Lissajous, Retimed, Sequence, Sphere, Spline
 from latentscape.instrument import morphs, walks
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.map import latent_map
@@ -23,6 +23,8 @@ from latentscape.signal.mulaw import MuLaw, MuLawConfig
 from latentscape.signal.nsgt import LogNsgt, LogNsgtConfig
 from latentscape.signal.stft import LogStft, LogStftConfig, Stft, StftConfig
 from latentscape.signal.waveform import Waveform, WaveformConfig
+from latentscape.workshop import travel as travelling
+from latentscape.workshop.making import Making
 
 RATE = 8000
 LOG = LogStft(LogStftConfig(sample_rate=RATE, window=512, hop=128))
@@ -373,7 +375,7 @@ def test_morphs(monkeypatch):
     line = morphs.morphed(here, a, b, "line")
     t = torch.linspace(0, 1, len(a))[:, None]
     torch.testing.assert_close(line, torch.lerp(a, b, t))
-    monkeypatch.setattr(morphs, "leg", lambda instrument, kind, a, b: walks.leg(instrument, "line", a, b))
+    monkeypatch.setattr(morphs, "leg", lambda instrument, kind, a, b, options={}: walks.leg(instrument, "line", a, b))
     torch.testing.assert_close(morphs.morphed(here, a, b, "geodesic"), line, atol=1e-3, rtol=0)
     half = morphs.morphed(here, a, b, "geodesic", weight=0.5)
     torch.testing.assert_close(half, (a + b) / 2, atol=1e-3, rtol=0)
@@ -399,7 +401,7 @@ def test_a_geodesic_that_is_straight_is_the_line_at_every_speed(monkeypatch):
     assert (eased - line).abs().max() > 1
     leg = morphs.leg
     for own in (lambda path: path, retimed):
-        monkeypatch.setattr(morphs, "leg", lambda space, kind, *ends, own=own: own(leg(space, "line", *ends)))
+        monkeypatch.setattr(morphs, "leg", lambda space, kind, a, b, *_, own=own: own(leg(space, "line", a, b)))
         torch.testing.assert_close(morphs.morphed(here, a, b, "geodesic", speed="perceived"), eased, atol=0.05, rtol=0)
     course = retimed(leg(here, "line", a.mean(0), b.mean(0)), lambda z: (z[:, :40] / 9).exp())
     monkeypatch.setattr(morphs, "leg", lambda *_: course)
@@ -408,3 +410,16 @@ def test_a_geodesic_that_is_straight_is_the_line_at_every_speed(monkeypatch):
     w = ((rest - first) * (second - first)).sum() / (second - first).square().sum()
     assert 0.05 < w < 0.95
     torch.testing.assert_close(course.evaluate(w[None])[0], held.mean(0), atol=0.05, rtol=0)
+
+
+def test_a_geodesic_is_short_for_the_model_that_is_told_the_labels(codes, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        "latentscape.instrument.geodesics.geodesic",
+        lambda space, a, b, **options: told.append(options) or Line(a=a.tolist(), b=b.tolist()),
+    )
+    morphs.morphed(player(codes), codes[:4], codes[4:8], "geodesic", labels={"pitch": 60})
+    making = Making(labels={"pitch": "60"})
+    for kind in ("geodesic", "triangle", "line"):
+        travelling._kind(tmp_path, kind, player(codes), LOG, travelling.Way(), making)
+    assert told == [{"labels": {"pitch": 60}}] + 4 * [{"labels": {"pitch": "60"}}]

@@ -64,7 +64,7 @@ def morphed(
     if kind not in MORPHS:
         raise UsageError(f"morph '{kind}' is not known{nearest(kind, MORPHS)}")
     low, high, centre = first.mean(0), second.mean(0), middle(space)
-    path = leg(space, kind, low, high)
+    path = leg(space, kind, low, high, {"labels": labels} if kind == "geodesic" else {})
     share = torch.linspace(0, 1, len(first), dtype=torch.float64)
     share = share if weight is None else torch.full_like(share, weight)
     turned = _turned(path, paced(space, path, speed, labels), share)

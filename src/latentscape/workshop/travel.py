@@ -155,6 +155,8 @@ def _kind(run: Path, kind: str, instrument: Instrument, sound: Representation, w
         options["through"] = torch.stack([_mean_code(run, name, instrument, sound, making) for name in way.through])
     elif kind in THROUGH or kind in ("random_walk", "drift"):
         options["seed"] = way.seed
+    if kind in ("geodesic", "triangle"):
+        options["labels"] = making.labels
     reach = {} if way.radius is None else {"reach": way.radius}
     return instrument.walk(kind, axes=_axes(way.axes), **reach, **options)
 
