@@ -163,6 +163,7 @@ def test_a_record_of_it_is_json():
     assert len(values["passes"]) == 1
     assert set(values["passes"][0]) == {"level", "centroid", "flatness", "moved", "spread", "gain"}
     assert "1 passes: level" in found.lines()[0]
+    assert not [line for line in found.lines() if "nan" in line]
 
 
 def test_what_can_not_be_refined_is_refused():

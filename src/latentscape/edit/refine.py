@@ -151,12 +151,14 @@ class Refined:
     def lines(self) -> list[str]:
         """Say how it went."""
         first, last = self.passes[0].heard, self.passes[-1].heard
-        return [
+        lines = [
             f"{len(self.passes)} passes: level {first.level:.1f} to {last.level:.1f} dBFS (at most {self.drift:.2f} dB "
             f"from the first), centroid {first.centroid:.0f} to {last.centroid:.0f} Hz, "
             f"flatness {first.flatness:.1f} to {last.flatness:.1f} dB",
-            f"successive passes are at least {self.least_step:.1f} dB apart (log-spectral distance)",
         ]
+        if len(self.passes) > 1:
+            lines.append(f"successive passes are at least {self.least_step:.1f} dB apart (log-spectral distance)")
+        return lines
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
