@@ -317,6 +317,7 @@ def test_a_number_without_end_is_a_damaged_file(run, tmp_path, capsys, file, tex
         (np.full((3, 2), "a"), "real numbers"),
         (np.zeros((3, 2), complex), "real numbers"),
         (np.full((3, 2), 1e300), "finite"),
+        (np.where(np.eye(3) * [0, 0, 1], np.nan, 0.0), "z.npy holds nan at [2, 2], expected finite codes of float32"),
         (np.zeros((2, 3)), "expected finite codes [3, t]"),
     ],
 )

@@ -135,8 +135,11 @@ def _read_codes(file: Path, dim: int) -> Tensor:
         raise DataError(f"{file} holds {kind}, expected an array of real numbers")
     with np.errstate(over="ignore"):  # what float32 can't hold is found below
         codes = codes.astype(np.float32)
-    if codes.ndim != 2 or codes.shape[0] != dim or not codes.shape[1] or not np.isfinite(codes).all():
+    if codes.ndim != 2 or codes.shape[0] != dim or not codes.shape[1]:
         raise DataError(f"{file} holds an array of shape {list(codes.shape)}, expected finite codes [{dim}, t]")
+    if not np.isfinite(codes).all():
+        first = np.argwhere(~np.isfinite(codes))[0].tolist()
+        raise DataError(f"{file} holds {codes[tuple(first)]:g} at {first}, expected finite codes of float32")
     return torch.from_numpy(codes.T.copy())
 
 
