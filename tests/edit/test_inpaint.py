@@ -50,6 +50,24 @@ def test_auto_takes_what_suits_the_length_and_what_is_there():
     assert inpaint(tune(), RATE, gaps).methods == ("copy", "linear", "copy")
 
 
+@pytest.mark.parametrize(("peak", "loudest"), [(0.3, 0.6), (0.8, 1.0), (3.0, 3.0)])
+def test_an_answer_far_louder_than_the_sound_is_turned_down(monkeypatch, peak, loudest):
+    monkeypatch.setattr(Drawn, "fill", lambda self, hole, seed=None: 50.0 * tune(hole.count))
+    wave, gaps = peak / 0.301 * tune(), [Gap(2000, 3000)]
+    found = inpaint(wave, RATE, gaps, method="latent", ways=ways())
+    assert np.abs(found.wave[:, 2100:2900]).max() == pytest.approx(loudest, rel=0.01)
+    assert found.gains == pytest.approx((loudest / (50 * 0.301),), rel=0.01)
+    soft = inpaint(wave, RATE, gaps, method="copy", ways=ways())
+    assert soft.gains == (1.0,)
+
+
+def test_what_was_turned_down_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(CopyContext, "fill", lambda self, hole, seed=None: 20.0 * tune(hole.count))
+    soundfile.write(tmp_path / "in.wav", tune()[0], RATE)
+    (line,) = repair(tmp_path / "in.wav", tmp_path / "out.wav", Repair(gaps=("0.25:0.375",), method="copy"))
+    assert line.endswith("filled 0.250-0.375 s by copy (too loud, turned down by 20.0 dB)")
+
+
 def test_outside_the_gaps_every_sample_stays_and_damage_inside_is_not_looked_at():
     wave = tune(channels=2)
     wave[:, 3000:3100] = np.nan

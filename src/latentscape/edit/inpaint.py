@@ -2,7 +2,8 @@
 
 Gaps are filled from short to long; what has been filled counts as known for the next, what has not is no context.
 ``auto`` takes linear prediction for gaps below 100 ms and the model above, where a run that can is there; without one
-it copies the context.
+it copies the context. An answer that peaks more than 6 dB above all that is known of the sound, or beyond full scale
+where that does not, is turned down to there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,8 @@ from latentscape.edit.splice import splice, usual_bend
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.labels import Labels
 
+LOUDER = 2.0
+"""Times the peak of what is known that an answer may reach: an attack may be missing, but no blast."""
 SHORT_SECONDS = 0.1
 """Below this, ``auto`` follows linear prediction."""
 METHODS = ("auto", "linear", "copy", "latent", "hierarchy")
@@ -36,11 +39,13 @@ class Filled:
         wave: ``[c, n]`` float64; samples outside the gaps are those that were given.
         gaps: what was filled, in order.
         methods: by what, one a gap.
+        gains: factors by which answers that were far too loud were turned down, one a gap; 1 for the others.
     """
 
     wave: np.ndarray
     gaps: tuple[Gap, ...]
     methods: tuple[str, ...]
+    gains: tuple[float, ...]
 
 
 def fillers(instrument: Instrument | None = None, labels: Labels | None = None) -> dict[str, Filler]:
@@ -122,19 +127,23 @@ def inpaint(
     if not np.isfinite(whole).all():
         place = int(np.flatnonzero(~np.isfinite(whole).all(0))[0])
         raise DataError(f"the sound holds NaN or infinity at {place / rate:.4f} s, outside the gaps; give it as a gap")
-    limits = usual_bend(whole, known)
-    picked: dict[Gap, str] = {}
+    limits, peak = usual_bend(whole, known), float(np.abs(whole).max())
+    loudest = min(LOUDER * peak, max(1.0, peak))
+    picked: dict[Gap, tuple[str, float]] = {}
     for done, gap in enumerate(sorted(gaps, key=lambda gap: gap.count), start=1):
         # what is known without a break on either side
         low = _last(~known[: gap.start]) + 1
         high = gap.end + _first(~known[gap.end :])
         hole = Hole(whole[:, low : gap.start], whole[:, gap.end : high], gap.count, rate)
         filler = choose(method, hole, ways)
-        whole[:, gap.start : gap.end] = splice(hole, filler.fill(hole, seed), limits)
+        filling = filler.fill(hole, seed)
+        gain = min(1.0, loudest / max(float(np.abs(filling).max()), 1e-12))
+        whole[:, gap.start : gap.end] = splice(hole, gain * filling, limits)
         known[gap.start : gap.end] = True
-        picked[gap] = filler.name
+        picked[gap] = filler.name, gain
         each(done)
-    return Filled(whole, tuple(gaps), tuple(picked[gap] for gap in gaps))
+    methods, gains = zip(*(picked[gap] for gap in gaps), strict=True) if gaps else ((), ())
+    return Filled(whole, tuple(gaps), methods, gains)
 
 
 def _last(marked: np.ndarray) -> int:

@@ -1,5 +1,6 @@
 """Repairing sound files: gaps given or found, filled in one way or several, written in the file's own form."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -144,9 +145,11 @@ def _said(filled: Filled, rate: int) -> str:
     """Return what was filled by what, in words."""
     if len(filled.gaps) > _SAID:
         by = ", ".join(f"{filled.methods.count(name)} by {name}" for name in sorted(set(filled.methods)))
-        return f"{len(filled.gaps)} gaps filled: {by}"
+        loud = sum(gain < 1 for gain in filled.gains)
+        return f"{len(filled.gaps)} gaps filled: {by}" + (f"; {loud} were too loud and turned down" if loud else "")
     each = (
         f"{gap.start / rate:.3f}-{gap.end / rate:.3f} s by {name}"
-        for gap, name in zip(filled.gaps, filled.methods, strict=True)
+        + (f" (too loud, turned down by {-20 * math.log10(gain):.1f} dB)" if 0 < gain < 1 else "")
+        for gap, name, gain in zip(filled.gaps, filled.methods, filled.gains, strict=True)
     )
     return "filled " + ", ".join(each)
