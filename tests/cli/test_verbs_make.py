@@ -134,7 +134,12 @@ def test_a_loop_goes_on_where_it_ends(run, tmp_path, capsys):
     assert np.abs(wave[:40]).max() > 0.1 * np.abs(wave).max()  # it does not fade in
     assert abs(wave[0] - wave[-1]) <= 2 * np.abs(np.diff(wave)).max()
     assert shell("walk", run, "--kind", "diagonal", "--loop", "--out", tmp_path / "open.wav") == 2
-    assert "expected a path that closes" in capsys.readouterr().err
+    assert "a diagonal does not end where it begins; circle, lissajous, random_walk, line" in capsys.readouterr().err
+    saved = tmp_path / "open.json"
+    assert shell("walk", run, "--kind", "spiral", "--out", tmp_path / "some.wav", "--save-path", saved) == 0
+    capsys.readouterr()
+    assert shell("walk", run, "--path", saved, "--speed", "latent", "--loop", "--out", tmp_path / "open.wav") == 2
+    assert "spiral ends" in capsys.readouterr().err  # before it is paced, which takes a while
     assert not (tmp_path / "open.wav").exists()
 
 

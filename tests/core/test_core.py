@@ -229,3 +229,8 @@ def test_two_names_of_one_memory_are_both_kept(tmp_path):
     assert found["turned"].tolist() == [[0, 3], [1, 4], [2, 5]]
     found["half"] += 1  # what is read is one's own
     assert storage.load_tensors(tmp_path / "a.safetensors")["half"].tolist() == [3, 4, 5]
+
+
+def test_a_byte_order_mark_that_an_editor_leaves_is_no_damage(tmp_path):
+    (tmp_path / "path.json").write_bytes('\ufeff{"kind": 1}'.encode())
+    assert storage.load_json(tmp_path / "path.json") == {"kind": 1}

@@ -15,7 +15,7 @@ from latentscape.instrument import morphs, walks
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.map import latent_map
 from latentscape.instrument.perceived import PERCEIVED, decoder, perceived, spectral
-from latentscape.instrument.walks import ABOUT, THROUGH, carried, paced, recorded
+from latentscape.instrument.walks import ABOUT, CLOSING, KINDS, THROUGH, carried, paced, recorded
 from latentscape.laws.path import check_path, check_record
 from latentscape.registry import Window
 from latentscape.signal.mel import LogMel, LogMelConfig
@@ -423,3 +423,22 @@ def test_a_geodesic_is_short_for_the_model_that_is_told_the_labels(codes, tmp_pa
     for kind in ("geodesic", "triangle", "line"):
         travelling._kind(tmp_path, kind, player(codes), LOG, travelling.Way(), making)
     assert told == [{"labels": {"pitch": 60}}] + 4 * [{"labels": {"pitch": "60"}}]
+
+
+@pytest.mark.parametrize("kind", CLOSING)
+def test_what_can_close_does(codes, kind, arcs):
+    instrument = player(codes)
+    path = instrument.walk(kind, closed=True)
+    torch.testing.assert_close(path.end, path.start, atol=1e-5, rtol=1e-4)
+    if kind in THROUGH:
+        points = codes[:3]
+        path = instrument.walk(kind, through=points, closed=True)
+        torch.testing.assert_close(path.end, path.start, atol=1e-5, rtol=1e-4)
+        passed = path.evaluate(torch.linspace(0, 1, 3001))
+        assert max(float((passed - point).norm(dim=1).min()) for point in points) < 0.02
+
+
+@pytest.mark.parametrize("kind", sorted({*KINDS} - {*CLOSING}))
+def test_what_cannot_close_says_so(codes, kind):
+    with pytest.raises(UsageError, match=f"a {kind} does not end where it begins; circle, "):
+        player(codes).walk(kind, closed=True)

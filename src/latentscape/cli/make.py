@@ -176,7 +176,7 @@ def walk(
     turns: Annotated[
         float | None, typer.Option(help="of a circle or spiral", show_default="1, of a spiral 3", min=0.01, max=1e6)
     ] = None,
-    loop: Annotated[bool, typer.Option("--loop", help="no join where it begins again; the path closes")] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="the way leads back to its begin, without a seam")] = False,
     seed: Seed = 0,
     quality: QualityName = "best",
     join: Join = None,

@@ -119,7 +119,7 @@ def load_json(path: Path) -> Any:
         StorageError: the file is missing or is not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise StorageError(f"{path} is missing") from error
     except OSError as error:

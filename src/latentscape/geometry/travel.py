@@ -81,6 +81,20 @@ class Travel(Path):
         return (self._total * torch.nn.functional.normalize(velocity, dim=1, eps=1e-300)).to(t)
 
 
+def closing(path: Path) -> None:
+    """Refuse a path that does not end where it begins.
+
+    Raises:
+        UsageError: it does not.
+    """
+    apart = float((path.end - path.start).norm())
+    if apart > _CLOSED * (1 + float(path.start.norm())):
+        raise UsageError(
+            f"{type(path).__name__.lower()} ends {apart:.2g} from where it begins, expected a path that closes, "
+            "such as a circle of whole turns"
+        )
+
+
 class Rounds(Path):
     """A path that ends where it begins, gone round so many times.
 
@@ -93,12 +107,7 @@ class Rounds(Path):
     """
 
     def __init__(self, path: Path, count: float) -> None:
-        apart = float((path.end - path.start).norm())
-        if apart > _CLOSED * (1 + float(path.start.norm())):
-            raise UsageError(
-                f"{type(path).__name__.lower()} ends {apart:.2g} from where it begins, expected a path that closes, "
-                "such as a circle of whole turns"
-            )
+        closing(path)
         self.path, self.count = path, count
 
     @property

@@ -30,6 +30,8 @@ ABOUT = ("traversal", "grid", "diagonal", "circle", "spiral", "lissajous", "rand
 THROUGH = {"line": 2, "sphere": 2, "geodesic": 2, "spline": 5, "triangle": 3}
 """Kinds that go through given points, and how many are drawn where none is given."""
 KINDS = (*ABOUT, *THROUGH)
+CLOSING = ("circle", "lissajous", "random_walk", *THROUGH)
+"""Kinds that end where they begin, or can."""
 CARRIED = 0.99
 """Of the corpus's variance, by the axes along which a diagonal goes."""
 SPEEDS = ("time", "latent", "feature", "perceived")
@@ -42,6 +44,7 @@ def walk(
     axes: Sequence[int | str] | None = None,
     through: Float[Tensor, "k d"] | None = None,
     reach: float = 2.0,
+    closed: bool = False,
     **options: Any,
 ) -> PathRecord:
     """Return a path of some kind through the corpus.
@@ -61,21 +64,27 @@ def walk(
         axes: numbers of latent coordinates or names of axes, as many as the kind needs.
         through: points, for kinds that go through some.
         reach: standard deviations.
+        closed: whether it ends where it begins; what goes through points then goes back to the first.
         **options: any field of the path's record, laid over the defaults (``turns=3``, ``seed=1``, ``rows=4`` ...); for
             geodesics those of :func:`latentscape.instrument.geodesics.geodesic`.
 
     Raises:
-        UsageError: the kind or an axis is not known, or the number of axes or points does not fit it.
+        UsageError: the kind or an axis is not known, the number of axes or points does not fit it, or it can't close.
         ConfigError: an option is not known (the nearest is named) or does not fit.
     """
     kind = kind.replace("-", "_")
     if kind not in KINDS:
         raise UsageError(f"walk '{kind}' is not known{nearest(kind, KINDS)}")
+    if closed and kind not in CLOSING:
+        raise UsageError(f"a {kind} does not end where it begins; {', '.join(CLOSING)} do")
+    if closed and kind in ("spline", "random_walk"):
+        options["closed" if kind == "spline" else "loop"] = True
     if kind in THROUGH:
         if axes is not None:
             raise UsageError(f"a {kind} goes through points, but got axes {list(axes)}")
         points = _drawn(space.chart, THROUGH[kind], options.pop("seed", 0)) if through is None else through
-        return _through(space, kind, points, options)
+        back = closed and kind in ("line", "sphere", "geodesic")
+        return _through(space, kind, torch.cat([points, points[:1]]) if back else points, options)
     if through is not None:
         raise UsageError(f"a {kind} goes through no given points; {', '.join(THROUGH)} do")
     return _about(space, kind, axes, reach, options)

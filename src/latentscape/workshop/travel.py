@@ -12,6 +12,7 @@ from latentscape.core.errors import UsageError, nearest
 from latentscape.core.storage import digest_of, name_of
 from latentscape.geometry.pace import timed_like
 from latentscape.geometry.paths import Moved, PathRecord, Recorded, Retimed, load_path, save_path
+from latentscape.geometry.travel import closing
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.stream import softened
 from latentscape.instrument.walks import KINDS, SPEEDS, THROUGH, carried, paced, recorded
@@ -39,7 +40,7 @@ class Way:
         radius: standard deviations of the corpus; ``None`` is 2.
         turns: of a circle or spiral; ``None`` is 1, of a spiral 3.
         seed: of what is drawn.
-        loop: the sound goes on at its begin where it ends; the path is closed.
+        loop: the sound goes on at its begin where it ends; what goes through sounds goes back to the first.
     """
 
     kind: str | None = None
@@ -73,6 +74,8 @@ def walk(
             raise UsageError(f"--out and --save-path are both {target}; choose another name for one of them")
     instrument, sound = sounding(run, making)
     path, own = _path(run, instrument, sound, way, making)
+    if way.loop:
+        closing(path)
     path = paced(instrument, path, way.speed, making.labels)
     render = instrument.loop if way.loop else instrument.render
     wave = finite(render(path, seconds or own, **making.voice), target)
@@ -158,7 +161,7 @@ def _kind(run: Path, kind: str, instrument: Instrument, sound: Representation, w
     if kind in ("geodesic", "triangle"):
         options["labels"] = making.labels
     reach = {} if way.radius is None else {"reach": way.radius}
-    return instrument.walk(kind, axes=_axes(way.axes), **reach, **options)
+    return instrument.walk(kind, axes=_axes(way.axes), closed=way.loop, **reach, **options)
 
 
 def _meaningless(way: Way, of: str, *, radius: bool, turns: bool) -> None:
