@@ -6,7 +6,7 @@ To add a member, write its file and add one row here; the law tests walk these u
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from latentscape.core.config import Record
@@ -105,6 +105,12 @@ class Window(Record):
     hop: int = Field(1, ge=1)
     join: Joining | None = None
     overlap: float | None = Field(None, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _overlaps(self) -> "Window":
+        if self.overlap is not None and (self.length == 1 or self.join == "plain"):
+            raise ValueError(f"an overlap of windows longer than 1 that are not joined plain (got {self.overlap:g})")
+        return self
 
     def event_shape(self, frame_size: int) -> tuple[int, ...]:
         """Return the shape of x cut from features of ``frame_size`` values a step."""

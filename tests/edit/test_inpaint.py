@@ -61,6 +61,14 @@ def test_an_answer_far_louder_than_the_sound_is_turned_down(monkeypatch, peak, l
     assert soft.gains == (1.0,)
 
 
+def test_a_short_clipped_peak_may_rise_above_full_scale(monkeypatch):
+    monkeypatch.setattr(Drawn, "fill", lambda self, hole, seed=None: 5.0 * tune(hole.count))
+    gaps = [Gap(2000, 2100), Gap(4000, 5000)]
+    found = inpaint(0.99 / 0.301 * tune(), RATE, gaps, method="latent", ways=ways())
+    assert found.gains[0] == 1.0
+    assert found.gains[1] < 0.7
+
+
 def test_what_was_turned_down_is_said(monkeypatch, tmp_path):
     monkeypatch.setattr(CopyContext, "fill", lambda self, hole, seed=None: 20.0 * tune(hole.count))
     soundfile.write(tmp_path / "in.wav", tune()[0], RATE)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from identity_model import Identity
 
-from latentscape.core.errors import UsageError
+from latentscape.core.config import parse
+from latentscape.core.errors import ConfigError, UsageError
 from latentscape.instrument.aligned import AlignedJoiner, best_shift
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.voice import Voice
@@ -137,6 +138,12 @@ def test_an_overlap_of_the_run_is_kept_unless_another_is_asked_for():
     run = raw_instrument(overlap=0.75)
     assert (run.step, run.joined("fade").step, run.joined("plain").step) == (100, 100, 400)
     assert run.joined(overlap=0.5).step == run.joined("fade", 0.5).step == 200
+
+
+@pytest.mark.parametrize("values", [{"length": 1}, {"length": 400, "join": "plain"}])
+def test_an_overlap_that_means_nothing_is_refused_before_training(values):
+    with pytest.raises(ConfigError, match="an overlap of windows longer than 1"):
+        parse(Window, {**values, "overlap": 0.5})
 
 
 def test_what_does_not_overlap_is_said():

@@ -442,3 +442,8 @@ def test_what_can_close_does(codes, kind, arcs):
 def test_what_cannot_close_says_so(codes, kind):
     with pytest.raises(UsageError, match=f"a {kind} does not end where it begins; circle, "):
         player(codes).walk(kind, closed=True)
+
+
+def test_half_a_circle_does_not_close(codes):
+    with pytest.raises(UsageError, match=r"circle ends .* from where it begins"):
+        player(codes).walk("circle", closed=True, turns=0.5)

@@ -2,8 +2,8 @@
 
 Gaps are filled from short to long; what has been filled counts as known for the next, what has not is no context.
 ``auto`` takes linear prediction for gaps below 100 ms and the model above, where a run that can is there; without one
-it copies the context. An answer that peaks more than 6 dB above all that is known of the sound, or beyond full scale
-where that does not, is turned down to there.
+it copies the context. An answer that peaks more than 6 dB above all that is known of the sound is turned down to
+there; one of 100 ms and more to full scale, too, unless the sound goes beyond that. (Clipped peaks are short, and may.)
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -128,7 +128,6 @@ def inpaint(
         place = int(np.flatnonzero(~np.isfinite(whole).all(0))[0])
         raise DataError(f"the sound holds NaN or infinity at {place / rate:.4f} s, outside the gaps; give it as a gap")
     limits, peak = usual_bend(whole, known), float(np.abs(whole).max())
-    loudest = min(LOUDER * peak, max(1.0, peak))
     picked: dict[Gap, tuple[str, float]] = {}
     for done, gap in enumerate(sorted(gaps, key=lambda gap: gap.count), start=1):
         # what is known without a break on either side
@@ -137,6 +136,7 @@ def inpaint(
         hole = Hole(whole[:, low : gap.start], whole[:, gap.end : high], gap.count, rate)
         filler = choose(method, hole, ways)
         filling = filler.fill(hole, seed)
+        loudest = LOUDER * peak if hole.seconds < SHORT_SECONDS else min(LOUDER * peak, max(1.0, peak))
         gain = min(1.0, loudest / max(float(np.abs(filling).max()), 1e-12))
         whole[:, gap.start : gap.end] = splice(hole, gain * filling, limits)
         known[gap.start : gap.end] = True

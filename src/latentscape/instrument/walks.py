@@ -20,6 +20,7 @@ from latentscape.geometry.pace import retimed
 from latentscape.geometry.paths import Axis, Moved, PathRecord, Recorded, path_from_json
 from latentscape.geometry.paths import Sequence as PathSequence
 from latentscape.geometry.record import MOST_POINTS
+from latentscape.geometry.travel import closing
 from latentscape.instrument.labels import Labels
 from latentscape.instrument.map import LatentMap
 from latentscape.instrument.perceived import perceived
@@ -79,6 +80,21 @@ def walk(
         raise UsageError(f"a {kind} does not end where it begins; {', '.join(CLOSING)} do")
     if closed and kind in ("spline", "random_walk"):
         options["closed" if kind == "spline" else "loop"] = True
+    path = _path(space, kind, axes, through, reach, closed, options)
+    if closed:
+        closing(path)
+    return path
+
+
+def _path(
+    space: Space,
+    kind: str,
+    axes: Sequence[int | str] | None,
+    through: Float[Tensor, "k d"] | None,
+    reach: float,
+    closed: bool,
+    options: dict[str, Any],
+) -> PathRecord:
     if kind in THROUGH:
         if axes is not None:
             raise UsageError(f"a {kind} goes through points, but got axes {list(axes)}")
