@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from latentscape.experiment.joined import open_run
 from latentscape.experiment.run import Request, train_run
 from latentscape.experiment.use import chance, swap_shares, use_of_labels, use_of_latents, words_on_labels
 from latentscape.instrument.loading import load
-from latentscape.instrument.streamed import Streamed
+from latentscape.instrument.streamed import Streamed, redrawn
 from latentscape.nets.wavenet_sampler import Manner
 from latentscape.recipes import Recipe
 from latentscape.signal import audio
@@ -113,6 +114,45 @@ def test_the_verbs_write_what_they_say(runs, folder, tmp_path):
     assert np.abs(begun[:, :800]).max() > 0.3
     with pytest.raises(UsageError, match="leave --prime out"):
         sample(run, tmp_path / "no", making, drawing=Drawing(prime=sounds[0]))
+
+
+def test_every_verb_that_draws_can_be_told_how(runs, folder, tmp_path, capsys):
+    run, sound = runs / "lossy", folder / "03.wav"
+    codes = tmp_path / "codes"
+    assert _shell("encode", run, sound, "--out", codes) == 0
+    verbs = {
+        "reconstruct": (run, sound, "--out", "{}"),
+        "decode": (run, codes, "--out", "{}"),
+        "walk": (run, "--seconds", 0.3, "--out", "{}/03.wav"),
+        "morph": (run, sound, folder / "04.wav", "--out", "{}/03.wav"),
+        "sample": (run, "--count", 1, "--seconds", 0.3, "--out", "{}"),
+    }
+    ways = {"plain": (), "said": ("--draw", "temperature=1"), "cool": ("--draw", "temperature=0.3")}
+    if_seeded = {"other": ("--draw", "seed=1", "--draw", "strength=2")}
+    for verb, told in verbs.items():
+        made = {}
+        for name, way in {**ways, **({} if verb == "sample" else if_seeded)}.items():
+            target = tmp_path / verb / name
+            target.mkdir(parents=True)
+            assert _shell(verb, *(str(one).format(target) for one in told), *way, "--device", "cpu") == 0
+            made[name] = audio.read(next(target.rglob("*.wav")))[0]
+        assert np.array_equal(made["plain"], made.pop("said")), verb
+        assert len({one.tobytes() for one in made.values()}) == len(made), verb
+    capsys.readouterr()
+    for words, way in {
+        "'warmth'; known: nucleus, seed, strength, temperature": ("--draw", "warmth=1"),
+        "--draw temperature got 'hot', expected a number": ("--draw", "temperature=hot"),
+        "--draw seed got '1.5', expected a whole number": ("--draw", "seed=1.5"),
+        "expected NAME=VALUE, such as temperature=0.8": ("--draw", "temperature"),
+        "nucleus in (0, 1]": ("--draw", "nucleus=2"),
+        "--strength and --draw strength; give one": ("--draw", "strength=2", "--strength", "3"),
+        "--seed is of all draws here": ("--draw", "seed=2"),
+    }.items():
+        assert _shell("sample", run, "--out", tmp_path / "no", *way) == 2
+        assert words in capsys.readouterr().err.replace("\n", " ")
+    assert not (tmp_path / "no").exists()
+    with pytest.raises(UsageError, match="frames makes a window at once"):
+        redrawn(SimpleNamespace(name="frames"), Manner())
 
 
 def test_the_proof_of_use_has_every_number_and_the_twin(runs, monkeypatch, capsys):

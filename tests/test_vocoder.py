@@ -192,6 +192,10 @@ def test_the_verbs_make_sounds_again_and_keep_what_is_there(mel_run, folder, tmp
     assert lines[0].startswith(f"{tmp_path / '05.wav'}: 1.00 s")
     made, rate = soundfile.read(tmp_path / "05.wav")
     assert (rate, len(made)) == (RATE, RATE)
+    for name, draw in (("same", {"temperature": 1.0}), ("other", {"seed": 1})):
+        reconstruct(mel_run[0], str(folder / "05.wav"), tmp_path / name, Making(device="cpu", draw=draw))
+        again, _ = soundfile.read(tmp_path / name / "05.wav")
+        assert np.array_equal(made, again) == (name == "same")
     with pytest.raises(UsageError, match="exists"):
         reconstruct(mel_run[0], str(folder / "05.wav"), tmp_path, making)
     with pytest.raises(UsageError, match="makes waves itself"):

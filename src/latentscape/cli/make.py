@@ -10,6 +10,7 @@ from latentscape.cli.options import (
     LONGEST,
     MAKE,
     Device,
+    Draw,
     Join,
     Out,
     OutFolder,
@@ -39,6 +40,7 @@ def reconstruct(
     out: OutFolder,
     quality: QualityName = "best",
     vocoder: Vocoder = None,
+    draw: Draw = None,
     peak: Peak = None,
     device: Device = "auto",
     label: Told = None,
@@ -47,7 +49,7 @@ def reconstruct(
     """Send sounds through the model and back; a vocoder makes them again of what it hears of them."""
     from latentscape.workshop import codes as work
 
-    making = making_of(quality, device, label, overwrite, vocoder=vocoder, peak=peak)
+    making = making_of(quality, device, label, overwrite, vocoder=vocoder, peak=peak, draw=draw)
     print_lines(work.reconstruct(run, source, out, making))
 
 
@@ -70,6 +72,7 @@ def decode(
     join: Join = None,
     overlap: Overlap = None,
     vocoder: Vocoder = None,
+    draw: Draw = None,
     peak: Peak = None,
     device: Device = "auto",
     label: Told = None,
@@ -78,7 +81,7 @@ def decode(
     """Turn latent codes into sound."""
     from latentscape.workshop import codes as work
 
-    making = making_of(quality, device, label, overwrite, join, overlap, vocoder, peak)
+    making = making_of(quality, device, label, overwrite, join, overlap, vocoder, peak, draw)
     print_lines(work.decode(run, codes, out, making))
 
 
@@ -123,24 +126,25 @@ def sample(
     ] = None,
     quality: QualityName = "best",
     vocoder: Vocoder = None,
+    draw: Draw = None,
     peak: Peak = None,
     device: Device = "auto",
     label: Told = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Draw sounds from the prior, from a second stage, or sample after sample."""
-    from latentscape.workshop import draw
+    from latentscape.workshop import draw as work
 
-    making = making_of(quality, device, label, overwrite, vocoder=vocoder, peak=peak)
+    making = making_of(quality, device, label, overwrite, vocoder=vocoder, peak=peak, draw=draw)
     drawn = None
     if stage is not None:
         from latentscape.experiment.second_stage import second_stage
 
         drawn = partial(second_stage, run, stage, saying(False), device)
-    warmth = draw.temperatures(temperature)
+    warmth = work.temperatures(temperature)
     way = {"count": count, "seconds": seconds, "seed": seed, "vary": vary, "stage": drawn, "temperature": warmth}
-    drawing = draw.Drawing(strength, nucleus, prime, retries, timeline, words)
-    print_lines(draw.sample(run, out, making, **way, drawing=drawing))
+    drawing = work.Drawing(strength, nucleus, prime, retries, timeline, words)
+    print_lines(work.sample(run, out, making, **way, drawing=drawing))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -182,6 +186,7 @@ def walk(
     join: Join = None,
     overlap: Overlap = None,
     vocoder: Vocoder = None,
+    draw: Draw = None,
     peak: Peak = None,
     device: Device = "auto",
     label: Told = None,
@@ -194,7 +199,7 @@ def walk(
         raise UsageError(f"walk got '{sounds[0]}'; give sounds to go through after one --through, all of them")
     points = (*(through or ()), *(sounds or ()))
     way = travel.Way(kind, points, onto, timing, path, save, speed, axes, radius, turns, seed, loop)
-    making = making_of(quality, device, label, overwrite, join, overlap, vocoder, peak)
+    making = making_of(quality, device, label, overwrite, join, overlap, vocoder, peak, draw)
     print_lines(travel.walk(run, out, way, making, seconds=seconds))
 
 
@@ -220,6 +225,7 @@ def morph(
     join: Join = None,
     overlap: Overlap = None,
     vocoder: Vocoder = None,
+    draw: Draw = None,
     peak: Peak = None,
     device: Device = "auto",
     label: Told = None,
@@ -228,6 +234,6 @@ def morph(
     """Turn one sound into another."""
     from latentscape.workshop import travel
 
-    making = making_of(quality, device, label, overwrite, join, overlap, vocoder, peak)
+    making = making_of(quality, device, label, overwrite, join, overlap, vocoder, peak, draw)
     way = {"kind": kind, "speed": speed, "weight": weight, "layers": layers}
     print_lines(travel.morph(run, first, second, out, making, **way, seconds=seconds))

@@ -31,6 +31,14 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Told = Annotated[
     list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="what a model with conditions is told")
 ]
+Draw = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--draw",
+        metavar="NAME=VALUE",
+        help="how samples are drawn, where they are, one after the other: temperature, nucleus, strength, seed",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what is there")]
 Peak = Annotated[
     float | None,
@@ -130,8 +138,9 @@ def making_of(
     overlap: float | None = None,
     vocoder: Path | None = None,
     peak: float | None = None,
+    draw: list[str] | None = None,
 ) -> Any:
     """Return the options that every verb which makes sound has, as a record."""
-    from latentscape.workshop.making import Making, labels_of
+    from latentscape.workshop.making import Making, draw_of, labels_of
 
-    return Making(quality, device, labels_of(label), overwrite, join, overlap, vocoder, peak)
+    return Making(quality, device, labels_of(label), overwrite, join, overlap, vocoder, peak, draw_of(draw))

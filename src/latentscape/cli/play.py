@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from latentscape.cli.options import PLAY, Device, Run, app, print_lines
+from latentscape.cli.options import PLAY, Device, Draw, Run, app, print_lines
 
 
 @app.command(rich_help_panel=PLAY)
@@ -18,8 +18,14 @@ def play(
     ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="open the page in a browser")] = True,
     device: Device = "auto",
+    draw: Draw = None,
 ) -> None:
     """Play live in a browser: drag over the map, draw paths, turn axes, drop in sounds, record."""
     from latentscape.play import serve
+    from latentscape.workshop.making import Making, draw_of
 
-    serve(run, host=host, port=port, browser=browser, device=device, say=lambda line: print_lines([line]))
+    told = draw_of(draw)
+    drawing = Making(draw=told).drawing if told else None
+    serve(
+        run, host=host, port=port, browser=browser, device=device, drawing=drawing, say=lambda line: print_lines([line])
+    )

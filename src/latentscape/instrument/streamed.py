@@ -168,3 +168,17 @@ class Streamed(Instrument):
             told = {name: value.expand(len(z)) for name, value in context.items()}
             with evaluating(self.model), seeded("events", self.seed, low, device=self.device):
                 yield point(self.model.decode(self.unpack(z), told))
+
+
+def redrawn(instrument: Instrument, manner: Manner, seed: int = 0) -> Instrument:
+    """Return an instrument with another manner and seed of drawing; see :meth:`Streamed.drawn`.
+
+    Raises:
+        UsageError: it does not draw sample after sample.
+    """
+    if not isinstance(instrument, Streamed):
+        raise UsageError(
+            f"--draw is for models that draw sample after sample and for --vocoder; {instrument.name or 'this run'} "
+            "makes a window at once"
+        )
+    return instrument.drawn(manner, seed)

@@ -10,10 +10,11 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -26,6 +27,7 @@ from starlette.websockets import WebSocket
 
 from latentscape.core.errors import UsageError
 from latentscape.instrument.loading import load
+from latentscape.instrument.streamed import redrawn
 from latentscape.play import limits
 from latentscape.play.api import Api, refused
 from latentscape.play.desk import Desk
@@ -154,14 +156,16 @@ def serve(
     port: int | None = None,
     browser: bool = True,
     device: str = "auto",
+    drawing: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Serve a run until Ctrl-C.
+    """Serve a run until Ctrl-C; ``drawing`` is how its samples are drawn (:func:`redrawn`), where they are.
 
     Raises:
         LatentscapeError: the run can't be loaded or played, or the port can't be had.
     """
-    stage = Stage(load(run, device))
+    instrument = load(run, device)
+    stage = Stage(instrument if drawing is None else redrawn(instrument, **drawing))
     if stage.notice:
         say(stage.notice)
     listener = bind(host or LOOPBACK[0], port)

@@ -53,7 +53,7 @@ def _again(waves: Waves, source: str, out: Path, making: Making) -> list[str]:
             waves.hear(torch.from_numpy(corpus.wave(clip).copy()), Place(str(clip.path), clip.start / clip.rate))
             for clip in given
         ]
-        way: dict[str, Any] = {"labels": making.labels, "threads": torch.get_num_threads()}
+        way: dict[str, Any] = {"labels": making.labels, "threads": torch.get_num_threads(), **making.drawing}
         for at, wave in zip(some, waves.voiced(series, [clip.frames for clip in given], **way), strict=True):
             lines[at] = write(targets[at], wave, sound, making)
     return [*lines, *corpus.leaves_out()]

@@ -1,7 +1,7 @@
 """Draws from what a model learnt."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,20 @@ class Drawing:
         for option in (option for option, value in told.items() if value):
             raise UsageError(f"--{option} is for models that draw sample after sample, which {run} does not")
 
+    def manner(self, making: Making, temperature: float = 1.0) -> dict[str, float]:
+        """Return how samples are drawn, as :attr:`Making.draw` holds it: what is said here and what is said there.
+
+        Raises:
+            UsageError: something is said in both places, or a seed beside that of all draws.
+        """
+        own = {"temperature": temperature, "nucleus": self.nucleus, "strength": self.strength}
+        own = {name: value for name, value in own.items() if value != 1}
+        for name in own.keys() & making.draw.keys():
+            raise UsageError(f"got --{name} and --draw {name}; give one of them")
+        if "seed" in making.draw:
+            raise UsageError("--seed is of all draws here; leave --draw seed out")
+        return {**making.draw, **own}
+
 
 def sample(
     run: Path,
@@ -92,7 +106,7 @@ def sample(
     stem = "sample" if vary is None else f"layer{vary}-"
     if instrument.representation is None:
         drawing.refuse(run, sounds=False)
-        for option, value in (("vocoder", making.vocoder), ("peak", making.peak)):
+        for option, value in (("vocoder", making.vocoder), ("peak", making.peak), ("draw", making.draw or None)):
             if value is not None:
                 raise UsageError(f"{run} makes images, not sound; leave --{option} out")
         target = targets_of(out, ["samples" if vary is None else f"layer{vary}"], ".png", making)[0]
@@ -104,10 +118,9 @@ def sample(
         for option, value in (("timeline", drawing.timeline), ("words", drawing.words)):
             if value is not None:
                 raise UsageError(f"{run} neither hears words with times nor is told of words; leave --{option} out")
-        instrument = instrument.drawn(Manner(nucleus=drawing.nucleus, strength=drawing.strength))
     else:
         drawing.refuse(run, sounds=True)
-    instrument = speaking(instrument, making)
+    instrument = speaking(instrument, replace(making, draw=drawing.manner(making)))
     sound = instrument.representation
     assert sound is not None
     targets = targets_of(out, [f"{stem}{number:03d}" for number in range(count)], SUFFIX, making)
@@ -140,7 +153,7 @@ def _sample_waves(
     begun = 0 if prime is None else prime.shape[1]
     way: dict[str, Any] = {
         "labels": making.labels,
-        "manner": Manner(temperature, drawing.nucleus, drawing.strength),
+        "manner": Manner(**drawing.manner(making, temperature)),
         "prime": prime,
         "threads": torch.get_num_threads(),
         "words": drawing.words,

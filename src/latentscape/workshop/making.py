@@ -5,7 +5,7 @@ Every target is checked before the first is written.
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,7 +21,9 @@ from latentscape.data.scan import LOUDEST
 from latentscape.data.sources import open_source
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.loading import load, load_waves
+from latentscape.instrument.streamed import redrawn
 from latentscape.instrument.vocoder import vocoded
+from latentscape.nets.wavenet_sampler import Manner
 from latentscape.registry import Joining
 from latentscape.signal import audio
 from latentscape.signal.representation import Quality, Representation
@@ -43,6 +45,8 @@ class Making:
         overlap: the share of a window that the next one takes part in; ``None`` is the run's own.
         vocoder: a run that makes the sound of spectra, in place of phase recovery.
         peak: dBFS that the loudest sample of each file is brought to; ``None`` leaves it as the model makes it.
+        draw: how a decoder that draws sample after sample, or the vocoder, does it: ``temperature``, ``nucleus``,
+            ``strength`` (see :class:`~latentscape.nets.wavenet_sampler.Manner`) and ``seed``, those that differ.
 
     Raises:
         UsageError: the quality or the joining is not known.
@@ -56,6 +60,7 @@ class Making:
     overlap: float | None = None
     vocoder: Path | None = None
     peak: float | None = None
+    draw: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for option, told, known in (
@@ -70,6 +75,14 @@ class Making:
         """Those that the methods of an instrument take."""
         return {"quality": self.quality, "labels": self.labels}
 
+    @property
+    def drawing(self) -> dict[str, Any]:
+        """How samples are drawn: ``manner`` and ``seed``, as those take them that draw."""
+        return {
+            "manner": Manner(**{name: value for name, value in self.draw.items() if name != "seed"}),
+            "seed": int(self.draw.get("seed", 0)),
+        }
+
 
 def labels_of(texts: Sequence[str] | None) -> dict[str, str]:
     """Turn ``["instrument=flute"]`` into a mapping.
@@ -77,15 +90,39 @@ def labels_of(texts: Sequence[str] | None) -> dict[str, str]:
     Raises:
         UsageError: a text has no ``=``, or a name has two values.
     """
-    labels: dict[str, str] = {}
+    return _pairs(texts, "label", "instrument=flute")
+
+
+def draw_of(texts: Sequence[str] | None) -> dict[str, float]:
+    """Turn ``["temperature=0.8", "seed=3"]`` into what :attr:`Making.draw` holds.
+
+    Raises:
+        UsageError: a text is no such pair, its name is not known, or its value is no number that may be.
+    """
+    known = (*(one.name for one in fields(Manner)), "seed")
+    told: dict[str, float] = {}
+    for name, value in _pairs(texts, "draw", "temperature=0.8").items():
+        if name not in known:
+            raise UsageError(f"--draw got '{name}'{nearest(name, known)}")
+        try:
+            told[name] = int(value) if name == "seed" else float(value)
+        except ValueError:
+            kind = "a whole number" if name == "seed" else "a number"
+            raise UsageError(f"--draw {name} got '{value}', expected {kind}") from None
+    Manner(**{name: value for name, value in told.items() if name != "seed"})
+    return told
+
+
+def _pairs(texts: Sequence[str] | None, option: str, example: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
         name, value = name.strip(), value.strip()
         if not equals or not name:
-            raise UsageError(f"--label got '{text}', expected NAME=VALUE, such as instrument=flute")
-        if labels.setdefault(name, value) != value:
-            raise UsageError(f"--label got two values for '{name}', '{labels[name]}' and '{value}', expected one")
-    return labels
+            raise UsageError(f"--{option} got '{text}', expected NAME=VALUE, such as {example}")
+        if pairs.setdefault(name, value) != value:
+            raise UsageError(f"--{option} got two values for '{name}', '{pairs[name]}' and '{value}', expected one")
+    return pairs
 
 
 def sounding(run: Path, making: Making) -> tuple[Instrument, Representation]:
@@ -99,20 +136,20 @@ def sounding(run: Path, making: Making) -> tuple[Instrument, Representation]:
 
 
 def speaking(instrument: Instrument, making: Making) -> Instrument:
-    """Return an instrument that speaks through the vocoder, where one is asked for.
+    """Return an instrument that speaks through the vocoder, where one is asked for, and draws as is said.
 
     Raises:
-        UsageError: the vocoder is none, or is one of other sounds.
+        UsageError: the vocoder is none, or is one of other sounds; or nothing is drawn sample after sample.
     """
     if making.vocoder is None:
-        return instrument
+        return redrawn(instrument, **making.drawing) if making.draw else instrument
     vocoder = load_waves(making.vocoder, making.device)
     if vocoder is None:
         raise UsageError(
             f"--vocoder {making.vocoder} has a latent space and is no vocoder; "
             "`latentscape train SOURCE --recipe vocoder` makes one"
         )
-    return vocoded(instrument, vocoder)
+    return vocoded(instrument, vocoder, **making.drawing)
 
 
 def sounds_of(source: str, sound: Representation) -> SoundCorpus:
