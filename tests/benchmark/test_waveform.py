@@ -236,6 +236,11 @@ def test_other_settings_leave_no_rows_of_the_old_ones(tmp_path, monkeypatch):
     assert {path: path.read_bytes() for path in out.rglob("*.json")} == kept  # its ceilings are of the old grid still
     assert run_waveforms(grid, out, print, overwrite=True).kept == ("SampleRNN", "unheard-of")  # nothing to overwrite
     assert run_waveforms(other, out, print, overwrite=True).done == ("SampleRNN", "unheard-of")
+    with monkeypatch.context() as changed:  # a recipe of the same name that another version of the package has
+        recipe = waveform.resolve
+        changed.setattr(waveform, "resolve", lambda name, sets: recipe(name, (*sets, "train.learning_rate=0.5")))
+        with pytest.raises(UsageError, match="was made with other settings"):
+            run_waveforms(other, out, print)
     last = run_waveforms(grid.model_copy(update={"count": 6}), out, print, overwrite=True)
     assert last.failed == ("SampleRNN", "unheard-of")
     with pytest.raises(UsageError, match="holds no benchmark"):  # of what failed, no row of other settings is left

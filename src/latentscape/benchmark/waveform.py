@@ -195,9 +195,10 @@ def _run(grid: WaveformGrid, out: Path, say: Say, overwrite: bool) -> WaveTally:
 
 
 def _asked(grid: WaveformGrid, member: Member) -> dict[str, Any]:
-    """Return all that a member's figures depend on, as plain data."""
-    kept = {"source": grid.source, "rate": grid.rate, "seconds": grid.seconds, "count": grid.count, "base": grid.base}
-    return json.loads(json.dumps(kept | {"member": member.model_dump(mode="json")}))
+    """Return all that a member's figures depend on, as plain data; a recipe may have changed since it was asked for."""
+    kept = {"source": grid.source, "rate": grid.rate, "seconds": grid.seconds, "count": grid.count}
+    config = resolve(member.recipe, _sets(grid, member))
+    return json.loads(json.dumps(kept | {"recipe": member.recipe, "config": config.model_dump(mode="json")}))
 
 
 def _one(grid: WaveformGrid, member: Member, out: Path, name: str, ear: "Ear", say: Say) -> dict[str, Any] | None:
