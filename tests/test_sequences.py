@@ -33,7 +33,7 @@ def _few():
     """Look at few windows: what is measured is not the point here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Recurrent, "glance", 4000)
-        patch.setattr("latentscape.experiment.waves.WINDOWS", 64)
+        patch.setattr("latentscape.experiment.waves.SAMPLES", 1 << 15)
         patch.setattr("latentscape.experiment.wave_page.SECONDS", 0.2)
         yield
 

@@ -35,7 +35,7 @@ def _few():
     """Look at few windows and hear short sounds: what is measured is not the point here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Autoregressive, "glance", 20_000)
-        patch.setattr("latentscape.experiment.waves.WINDOWS", 64)
+        patch.setattr("latentscape.experiment.waves.SAMPLES", 1 << 15)
         patch.setattr("latentscape.experiment.wave_page.SECONDS", 0.2)
         yield
 
@@ -69,7 +69,8 @@ def test_levels_of_real_waves_are_counted_as_codes():
     def held(*_):
         yield codes / 8 - 1, {PRESENT: torch.ones(4, 50)}
 
-    numbers = measure_waves(waves, SimpleNamespace(held=held), "test", SimpleNamespace(held=held))
+    part = SimpleNamespace(held=held, event_shape=(1, 50))
+    numbers = measure_waves(waves, part, "test", part)
     assert numbers["unigram_bits"] == unigram([codes], [codes], 17)["unigram_bits"]
 
 

@@ -1,6 +1,8 @@
 """The benchmark of waves: what it measures, what it keeps, and its page."""
 
+import contextlib
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -168,6 +170,8 @@ def test_draws_of_an_earlier_time_are_not_measured(tmp_path, monkeypatch):
         ("brought_to_end", lambda request, say: True),
         ("sample", drawn),
         ("load_waves", lambda run: "a model without latents"),
+        ("open_run", lambda run: SimpleNamespace(examples=contextlib.nullcontext())),
+        ("costs_of_recordings", lambda *given: {}),
         ("load_object", lambda path: {"figures": {"numbers": {}}, "seconds": 60.0, "steps": 8}),
         ("load_tensors", lambda path: {}),
     ):
@@ -195,7 +199,7 @@ def test_a_walk_through_many_sounds_reaches_more_than_a_still_one():
 @pytest.mark.no_cover  # heavy, and others run most of its lines
 def test_it_trains_measures_keeps_and_reports(tmp_path, monkeypatch):
     monkeypatch.setattr(Recurrent, "glance", 2000)
-    monkeypatch.setattr("latentscape.experiment.waves.WINDOWS", 16)
+    monkeypatch.setattr("latentscape.experiment.waves.SAMPLES", 2048)
     monkeypatch.setattr("latentscape.benchmark.waveform.LEARNT", 40)
     monkeypatch.setattr("latentscape.experiment.wave_page.SECONDS", 0.2)
     (tmp_path / "tiny.yaml").write_text(GRID)
@@ -208,6 +212,9 @@ def test_it_trains_measures_keeps_and_reports(tmp_path, monkeypatch):
     numbers = json.loads((out / "cells" / "SampleRNN.json").read_text())["numbers"]
     assert {"bits_per_sample", "unigram_bits", "frechet", "kernel", "deficit", "parameters", "minutes"} <= set(numbers)
     assert len(list((out / "sounds" / "SampleRNN").glob("*.wav"))) == 4
+    costs = json.loads((out / "cells" / "SampleRNN.json").read_text())["costs"]
+    nats, samples = np.array(list(costs.values())).sum(0)
+    assert nats / samples / np.log(2) == pytest.approx(numbers["bits_per_sample"], rel=1e-5)
     text = (out / "report.md").read_text()
     assert "A held-out sample costs least under SampleRNN" in text
     assert "held-out sounds" in text
@@ -268,10 +275,16 @@ def test_sentences_are_computed(tmp_path):
         {"name": "a", "numbers": {"frechet": 3.0, "diagonal_centroid": 0.2, "bits_per_sample": 4.0}},
         {"name": "b", "numbers": {"frechet": 2.0, "diagonal_centroid": 0.5}},
     ]
+    for name, more in (("c", (70.0, 140.0)), ("d", (0.0, 140.0))):  # nats of 100 samples, over those of a
+        costs = {str(at): (200.0 + at + more[at % 2], 100.0) for at in range(20)}
+        cells.append({"name": name, "numbers": {"bits_per_sample": 5.0}, "costs": costs})
+    cells[0]["costs"] = {str(at): (200.0 + at, 100.0) for at in range(20)}
     page = compose(cells, {"title": "t", "source": "s", "ceilings": {"frechet": 1.0}}, tmp_path)
     answer = page.sections[0].items[0].text
     assert "nearest to the corpus from b (Frechet distance: b 2, a 3; other held-out sounds have 1)" in answer
     assert "range of centroid: b 50 %, a 20 %" in answer
+    assert "costs least under a (bits: a 4.00, c 5.00, d 5.00)" in answer
+    assert "a was asked for, too: c +1.515 (0.116; 20 recordings), d +1.010 (0.232; 20 recordings)" in answer
     draws = next(section for section in page.sections if section.title == "Draws").items[0]
     assert draws.rows[-1] == ("held-out sounds", "1")
     assert draws.best == {(1, 1)}

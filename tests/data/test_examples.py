@@ -13,6 +13,7 @@ from latentscape.data.pool import Segments, Slab, Tape
 from latentscape.data.sounds import SoundExamples, gap_samples, window_samples
 from latentscape.data.sources import open_source
 from latentscape.data.split import PARTS, Part, split_corpus
+from latentscape.models.memory import RECORDING
 from latentscape.registry import Window
 from latentscape.signal.mulaw import MuLaw, MuLawConfig
 from latentscape.signal.stft import LogStft, LogStftConfig
@@ -233,6 +234,9 @@ def test_held_windows_are_all_windows_in_order(corpus, window, size):
             assert {len(x) for x, _ in batches[:-1]} <= {size}
             assert torch.equal(torch.cat([x for x, _ in batches]), torch.stack(expected))
             assert torch.cat([labels["midi"] for _, labels in batches]).tolist() == codes
+            recordings = torch.cat([labels[RECORDING] for _, labels in batches]).tolist()
+            assert recordings == sorted(recordings, key=recordings.index)  # those of one side by side
+            assert len(set(recordings)) == sum(1 for _ in made.split.clips(corpus, part))
             assert made.count(part) == len(expected)
             some = torch.cat([x for x, _ in made.held(part, size, 5)])
             places = [place * len(expected) // 5 for place in range(5)]
@@ -276,6 +280,10 @@ def test_a_long_recording_is_held_in_stretches(tmp_path):
     view = Waveform(WaveformConfig(sample_rate=1000))
     with SoundExamples(corpus, split, view, Window(length=50, hop=50), ROLLING, seed=0) as made:
         assert made.count("train") == sum(len(x) for x, _ in made.held("train", 64))
+        minutes = torch.cat([told[RECORDING] for _, told in made.held("train", 64)])
+        counts = [int((minutes == number).sum()) for number in minutes.unique()]
+        assert len(counts) > 1
+        assert max(counts) <= 60 * 1000 // 50
         wave = torch.cat([x for x, _ in made.held("test", 64)]).flatten().numpy()
         clip = next(split.clips(corpus, "test"))
         np.testing.assert_array_equal(wave, corpus.wave(clip)[0, : len(wave)])

@@ -47,9 +47,11 @@ from latentscape.data.examples import spread
 from latentscape.data.sources import open_source
 from latentscape.data.split import Split, split_corpus
 from latentscape.experiment.config import resolve
+from latentscape.experiment.joined import open_run
 from latentscape.experiment.run import SPLIT_SEED, Request, Say
 from latentscape.experiment.train import brought_to_end
 from latentscape.experiment.use import LABELS
+from latentscape.experiment.waves import costs_of_recordings
 from latentscape.instrument.loading import load, load_waves
 from latentscape.measure.curves import SHORTEST, curves_of
 from latentscape.measure.journey import CorpusStatistics, coverage, statistics
@@ -218,7 +220,11 @@ def _one(grid: WaveformGrid, member: Member, out: Path, name: str, ear: "Ear", s
     sample(run, sounds, Making(overwrite=True), count=grid.count, seconds=grid.seconds, seed=1)
     draws = [_read(path, ear.rate) for path in sorted(sounds.glob("sample*.wav"))]
     numbers = ear.compare(draws)
-    if load_waves(run) is None:
+    costs: dict[int, tuple[float, float]] = {}
+    if (waves := load_waves(run)) is not None:
+        with open_run(run).examples as examples:
+            costs = costs_of_recordings(waves, examples, "test")
+    else:
         instrument = load(run)
         assert instrument.representation is not None
         every = instrument.window.hop * instrument.representation.hop / ear.rate
@@ -230,7 +236,7 @@ def _one(grid: WaveformGrid, member: Member, out: Path, name: str, ear: "Ear", s
     numbers |= {key: float(figures[key]["value"]) for key in KEPT if key in figures}
     weights = load_tensors(run / "weights.safetensors").values()
     numbers |= {"parameters": float(sum(one.numel() for one in weights)), "minutes": facts["seconds"] / 60}
-    return {"numbers": numbers, "steps": facts["steps"]}
+    return {"numbers": numbers, "steps": facts["steps"], "costs": costs}
 
 
 def _read(path: Path, rate: int) -> Float[Tensor, "c n"]:
@@ -268,7 +274,9 @@ class Ear:
         Raises:
             DataError: it has no two sounds in one of its parts.
         """
-        split = split_corpus(corpus, seed=SPLIT_SEED)
+        first = next(iter(grid.members.values()))
+        divided = resolve(first.recipe, _sets(grid, first)).data.split  # what they train on, nobody is measured with
+        split = split_corpus(corpus, seed=SPLIT_SEED, config=divided)
         n = round(grid.seconds * corpus.sample_rate)
         train, names = _stretches(corpus, split, "train", n, LEARNT)
         held, _ = _stretches(corpus, split, "test", n, 2 * grid.count)

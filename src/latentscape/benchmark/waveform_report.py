@@ -8,6 +8,7 @@ from latentscape import __version__
 from latentscape.benchmark.grid import slug
 from latentscape.benchmark.waveform import found_cells
 from latentscape.core.storage import load_object, save_text
+from latentscape.measure.waves import costs_more
 from latentscape.report import Item, Page, Section, Sound, Table, Text, write_page
 from latentscape.report.markdown import markdown
 from latentscape.signal import audio
@@ -105,11 +106,14 @@ def _answers(cells: Sequence[Cell], limits: Mapping[str, float]) -> list[Item]:
     """Return a sentence for every question that the cells can answer."""
     lines = []
     priced = sorted(
-        (cell["numbers"]["bits_per_sample"], cell["name"]) for cell in cells if _has(cell, "bits_per_sample")
+        (cell for cell in cells if _has(cell, "bits_per_sample")), key=lambda cell: cell["numbers"]["bits_per_sample"]
     )
     if priced:
-        row = ", ".join(f"{name} {bits:.2f}" for bits, name in priced)
-        lines.append(f"A held-out sample costs least under {priced[0][1]} (bits: {row}).")
+        row = ", ".join(f"{cell['name']} {cell['numbers']['bits_per_sample']:.2f}" for cell in priced)
+        lines.append(f"A held-out sample costs least under {priced[0]['name']} (bits: {row}).")
+        beside = [line for cell in priced[1:] if (line := _dearer(cell, priced[0]))]
+        if beside:
+            lines.append(f"On the recordings that {priced[0]['name']} was asked for, too: {', '.join(beside)}.")
     near = sorted((cell["numbers"]["frechet"], cell["name"]) for cell in cells if _has(cell, "frechet"))
     if near:
         beside = f"; other held-out sounds have {limits['frechet']:.3g}" if "frechet" in limits else ""
@@ -122,6 +126,16 @@ def _answers(cells: Sequence[Cell], limits: Mapping[str, float]) -> list[Item]:
         row = ", ".join(f"{name} {-100 * value:.0f} %" for value, name in wide)
         lines.append(f"The diagonal goes through this much of the corpus's range of centroid: {row}.")
     return [Text("\n\n".join(lines), "key")] if lines else []
+
+
+def _dearer(cell: Cell, best: Cell) -> str:
+    """Say what the same recordings cost more than under the best."""
+    found = costs_more(cell.get("costs", {}), best.get("costs", {}))
+    if found is None:
+        return ""
+    more, error, count = found
+    doubt = "" if abs(more) > 2 * error else ", which is not told apart"
+    return f"{cell['name']} {more:+.3f} ({error:.3f}; {count} recordings{doubt})"
 
 
 def _has(cell: Cell, name: str) -> bool:

@@ -23,6 +23,7 @@ from latentscape.data.pool import Pool, Segments, Slab, Tape, cut
 from latentscape.data.present import counted
 from latentscape.data.split import Part, PartName, Split
 from latentscape.models.autoregressive import PRESENT, SERIES, VECTOR
+from latentscape.models.memory import RECORDING
 from latentscape.registry import Window
 from latentscape.signal.representation import Representation
 
@@ -31,6 +32,8 @@ PITCH_LABELS = ("midi", "pitch", "note", "f0_hz")
 HELD_SECONDS = 3600
 """s of a part that are analysed at most to draw a limited number of windows from it."""
 PIECE_SECONDS = 60.0
+LONGEST = 1 << 40
+"""More samples than any recording has."""
 """s that are analysed at a time."""
 VARIATIONS = 8
 """As often at most is a sound in the pool, each time varied otherwise: one variation alone is learnt by heart."""
@@ -316,15 +319,17 @@ class SoundExamples(Examples):
 
         def told(row: Tensor, place: Tensor, series: Tensor) -> dict[str, Tensor]:
             own = {} if self._hearing is None else {SERIES: series}
-            return self._known(row) | self._present(place[:, 0], place[:, 1], place[:, 2] > 0) | own
+            present = self._present(place[:, 0], place[:, 1], place[:, 2] > 0)
+            return self._known(row) | present | own | {RECORDING: place[:, 3]}
 
         for number, clip in zip(asked.tolist(), pieces[asked.numpy()].clips(self.corpus), strict=True):
             own = wanted[edges[number] : edges[number + 1]] - (ends[number] - counts[number])
             features = self.features(clip).T
             xs.append(cut(features, own * self.window.hop, self.window.length))
             rows.append(torch.full((len(own),), clip.row))
-            whole = torch.tensor([[self.representation.frames(clip.frames), int(clip.start == 0)]])
-            places.append(torch.cat([own[:, None] * self.window.hop, whole.expand(len(own), 2)], 1))
+            recording = clip.row * LONGEST + clip.start
+            whole = torch.tensor([[self.representation.frames(clip.frames), int(clip.start == 0), recording]])
+            places.append(torch.cat([own[:, None] * self.window.hop, whole.expand(len(own), 3)], 1))
             heard.append(self._series(clip, own))
             held += len(own)
             if held >= size:

@@ -33,7 +33,7 @@ from latentscape.measure.latent import ACTIVE_NATS, dimension_rate
 from latentscape.measure.measure import Number
 from latentscape.models.autoregressive import PRESENT
 from latentscape.models.bounds import evaluating
-from latentscape.models.memory import PLACE, Memory
+from latentscape.models.memory import PLACE, RECORDING, Memory
 from latentscape.models.model import LatentModel, Model
 
 Batches = Iterable[tuple[Tensor, Context]]
@@ -66,11 +66,12 @@ class Costs:
         return float(nats.sum() / self.values.sum()) / NATS
 
     def error(self, nats: Float[Tensor, " n"], sound: Int[Tensor, " n"] | None = None) -> float:
-        """Return the standard error of :meth:`bits` over items, or over the sounds that they are windows of."""
+        """Return the standard error of :meth:`bits` over items, or over the sounds (by number) that they are of."""
         values = self.values
         if sound is not None:
-            none = nats.new_zeros(int(sound.max()) + 1)
-            nats, values = (none.index_add(0, sound, of) for of in (nats, values))
+            names, place = sound.unique(return_inverse=True)
+            none = nats.new_zeros(len(names))
+            nats, values = (none.index_add(0, place, of) for of in (nats, values))
         if len(nats) < 2:
             return 0.0
         apart = nats - values * (nats.sum() / values.sum())
@@ -154,12 +155,13 @@ def latent_use(
         raise DataError(f"the model without a code saw {len(without.values)} other items, expected these {n}")
     unit = "bits a value"
     numbers = _bits(own)
+    recording = recordings([(len(x), context) for x, context in held])
     layers = tuple(torch.cat(column) for column in zip(*codes, strict=True))
     other = derangement(n, seed)
     shuffled = _decoded(model, held, tuple(z[other] for z in layers)) - own.distortion
     numbers |= {
         "shuffle_cost": Number(own.bits(shuffled), unit),
-        "shuffle_cost_error": Number(own.error(shuffled), unit),
+        "shuffle_cost_error": Number(own.error(shuffled, recording), unit),
     }
     for at in range(len(layers) if len(layers) > 1 else 0):
         mixed = tuple(z[other] if one == at else z for one, z in enumerate(layers))
@@ -173,7 +175,8 @@ def latent_use(
         numbers |= {"no_code_bits": Number(own.bits(bare), unit), "gain": Number(own.bits(gain), unit)}
         if "nll_bits" in numbers:
             net = bare - own.total
-            numbers |= {"net_gain": Number(own.bits(net), unit), "net_gain_error": Number(own.error(net), unit)}
+            numbers["net_gain"] = Number(own.bits(net), unit)
+            numbers["net_gain_error"] = Number(own.error(net, recording), unit)
     numbers["latents"] = Number(float(len(own.dimension_rate)), "")
     if own.dimension_rate.isfinite().all():
         numbers["active_latents"] = Number(float((own.dimension_rate > ACTIVE_NATS).sum()), "")
@@ -184,7 +187,7 @@ def condition_use(model: Model, batches: Batches, names: Sequence[str], *, seed:
     """Return what each condition is worth: bits a value more for another item's (``swap_``) or for none (``told_``).
 
     A deterministic encoder's rate is infinite whatever it is told: there it is the distortion that costs more. Errors
-    are over sounds, since the windows of one are told the same.
+    are over recordings.
 
     Args:
         model: any model that reads labels, vectors or series of the context.
@@ -197,6 +200,7 @@ def condition_use(model: Model, batches: Batches, names: Sequence[str], *, seed:
     own = costs(model, held, seed=seed)
     finite = bool(own.rate.isfinite().all())
     first, sound = sounds([(len(x), context.get(PLACE)) for x, context in held])
+    recording = recordings([(len(x), context) for x, context in held])
     numbers: dict[str, Number] = {}
     for name in names:
         if any(name not in context for _, context in held):
@@ -213,7 +217,7 @@ def condition_use(model: Model, batches: Batches, names: Sequence[str], *, seed:
             again = costs(model, told, seed=seed)
             worth = again.total - own.total if finite else again.distortion - own.distortion
             numbers[f"{kind}_{name}"] = Number(own.bits(worth), "bits a value")
-            numbers[f"{kind}_{name}_error"] = Number(own.error(worth, sound), "bits a value")
+            numbers[f"{kind}_{name}_error"] = Number(own.error(worth, recording), "bits a value")
     return numbers
 
 
@@ -235,6 +239,17 @@ def sounds(batches: Iterable[tuple[int, Int[Tensor, " b"] | None]]) -> tuple[Int
         found.append(item)
         start += count
     return torch.cat(found).unique(return_inverse=True)
+
+
+def recordings(batches: Sequence[tuple[int, Context]]) -> Int[Tensor, " n"]:
+    """Return the number of the recording that each item is cut from; of the stretch, where that is all that is known.
+
+    Args:
+        batches: how many items, and their context.
+    """
+    if batches and all(RECORDING in context for _, context in batches):
+        return torch.cat([context[RECORDING].cpu() for _, context in batches])
+    return sounds([(count, context.get(PLACE)) for count, context in batches])[1]
 
 
 def ignored(numbers: Mapping[str, Number]) -> list[str]:
