@@ -13,6 +13,7 @@ from latentscape.dist.likelihoods import CategoricalConfig
 from latentscape.measure.latent import dimension_rate, evaluate_model, examine, negative_log_likelihood
 from latentscape.models.autoencoder import Autoencoder, AutoencoderConfig
 from latentscape.models.hierarchy import Hierarchy, HierarchyConfig, masked
+from latentscape.models.memory import RECORDING
 from latentscape.models.model import LatentModel, Layer
 
 
@@ -86,6 +87,20 @@ def test_the_bound_is_the_exact_likelihood_where_the_posterior_is_exact():
     assert nll["nll_5"].value == pytest.approx(-float(marginal.mean()), abs=1e-5)
     assert nll["nll_5_error"].value == pytest.approx(float(marginal.std()) / 3000**0.5, rel=1e-5)
     assert {number.unit for number in nll.values()} == {"nats"}
+
+
+def test_windows_of_one_recording_do_not_make_a_bound_more_certain():
+    numbers = torch.arange(3000).split(700)
+    told = [(x, {RECORDING: own}) for (x, _), own in zip(batches(), numbers, strict=True)]
+    nll = {"apart": told, "told nothing": batches(), "five times": [pair for pair in told for _ in range(5)]}
+    errors = {
+        name: negative_log_likelihood(Linear(GAINS), rows, samples=2)["nll_2_error"].value for name, rows in nll.items()
+    }
+    assert errors["apart"] == pytest.approx(errors["told nothing"], rel=1e-6)
+    assert errors["five times"] == pytest.approx(errors["apart"], rel=1e-3)
+    one = [(x, {RECORDING: torch.zeros(len(x), dtype=torch.int64)}) for x, _ in batches()]  # no recording is certain
+    assert negative_log_likelihood(Linear(GAINS), one, samples=2)["nll_2_error"].value == errors["told nothing"]
+    assert examine(Linear(GAINS), nll["five times"]).elbo_error == pytest.approx(1.3 / 3000**0.5, rel=0.15)
 
 
 def test_squared_error_and_standard_error_are_numpys():

@@ -21,6 +21,7 @@ from latentscape.core.errors import DataError
 from latentscape.core.random import seed_of, seeded
 from latentscape.dist.conditional import Context, point
 from latentscape.measure.measure import Number
+from latentscape.measure.recordings import KEPT, error_of_mean, recordings
 from latentscape.models.bounds import evaluating, iw_bound
 from latentscape.models.model import LatentModel, Layer, Model
 
@@ -38,8 +39,7 @@ class Examination:
         items: n.
         distortion: nats an item.
         rate: nats an item; +inf for a deterministic encoder.
-        elbo_error: standard error of the ELBO, nats, over items taken for independent: too small where they are windows
-            of few sounds.
+        elbo_error: standard error of the ELBO, nats, over recordings where items are windows of them.
         dimension_rate: nats a dimension ``[d]``, layers one after the other; ``None`` where there is no finite rate.
         mean_variance: variance over items of the posterior mean ``[d]``.
         squared_error: of x against its reconstruction from the posterior mean, a value, in squared units of x; where a
@@ -82,8 +82,10 @@ def examine(model: LatentModel, batches: Batches, *, seed: int = 0) -> Examinati
         DataError: there is no item.
     """
     rows: list[tuple[Tensor, ...]] = []
+    told: list[tuple[int, Context]] = []
     with evaluating(model):
         for index, (x, context) in enumerate(batches):
+            told.append((len(x), {name: context[name] for name in KEPT if name in context}))
             with seeded("examine", seed, index, device=x.device):
                 terms = model.terms(x, context)
             code = model.encode(x, context)
@@ -99,12 +101,11 @@ def examine(model: LatentModel, batches: Batches, *, seed: int = 0) -> Examinati
         raise DataError("examine got no batches, expected at least one item")
     distortion, rate, error, means, rates = (torch.cat(column) for column in zip(*rows, strict=True))
     dimension = rates.mean(0)
-    spread = (distortion + rate).std() if len(rate) > 1 else rate.new_zeros(())
     return Examination(
         items=len(rate),
         distortion=float(distortion.mean()),
         rate=float(rate.mean()),
-        elbo_error=float(spread / len(rate) ** 0.5),
+        elbo_error=error_of_mean(distortion + rate, recordings(told)),
         dimension_rate=dimension.float() if torch.isfinite(dimension).all() else None,
         mean_variance=means.var(0, correction=0).float(),
         squared_error=float(error.mean()),
@@ -148,7 +149,7 @@ def evaluate_model(model: LatentModel, batches: Batches, *, seed: int = 0) -> di
 def negative_log_likelihood(
     model: Model, batches: Batches, samples: int = 1000, *, chunk: int = 2000, seed: int = 0
 ) -> dict[str, Number]:
-    """Return minus the importance-weighted bound: mean over items and its standard error, nats an item.
+    """Return minus the importance-weighted bound: mean over items, and its error over recordings, nats an item.
 
     Args:
         model: any model with finite rates.
@@ -161,13 +162,13 @@ def negative_log_likelihood(
         DataError: there is no item.
         LikelihoodError: the model's rates are absent or infinite; it is named, with the reason.
     """
-    parts = [
-        -iw_bound(model, x, context, samples, chunk, seed=seed_of(seed, index)).cpu()
-        for index, (x, context) in enumerate(batches)
-    ]
+    parts: list[Tensor] = []
+    told: list[tuple[int, Context]] = []
+    for index, (x, context) in enumerate(batches):
+        parts.append(-iw_bound(model, x, context, samples, chunk, seed=seed_of(seed, index)).cpu())
+        told.append((len(x), {name: context[name] for name in KEPT if name in context}))
     if not parts:
         raise DataError("negative_log_likelihood got no batches, expected at least one item")
     values = torch.cat(parts)
-    error = values.std() / len(values) ** 0.5 if len(values) > 1 else torch.zeros(())
-    name = f"nll_{samples}"
-    return {name: Number(float(values.mean()), "nats"), f"{name}_error": Number(float(error), "nats")}
+    error, name = error_of_mean(values, recordings(told)), f"nll_{samples}"
+    return {name: Number(float(values.mean()), "nats"), f"{name}_error": Number(error, "nats")}

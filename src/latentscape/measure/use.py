@@ -31,9 +31,10 @@ from latentscape.core.random import seeded, torch_stream
 from latentscape.dist.conditional import Context, Latents
 from latentscape.measure.latent import ACTIVE_NATS, dimension_rate
 from latentscape.measure.measure import Number
+from latentscape.measure.recordings import error_of_mean, recordings, sounds
 from latentscape.models.autoregressive import PRESENT
 from latentscape.models.bounds import evaluating
-from latentscape.models.memory import PLACE, RECORDING, Memory
+from latentscape.models.memory import PLACE, Memory
 from latentscape.models.model import LatentModel, Model
 
 Batches = Iterable[tuple[Tensor, Context]]
@@ -65,17 +66,9 @@ class Costs:
         """Return the sum over items, bits a value."""
         return float(nats.sum() / self.values.sum()) / NATS
 
-    def error(self, nats: Float[Tensor, " n"], sound: Int[Tensor, " n"] | None = None) -> float:
-        """Return the standard error of :meth:`bits` over items, or over the sounds (by number) that they are of."""
-        values = self.values
-        if sound is not None:
-            names, place = sound.unique(return_inverse=True)
-            none = nats.new_zeros(len(names))
-            nats, values = (none.index_add(0, place, of) for of in (nats, values))
-        if len(nats) < 2:
-            return 0.0
-        apart = nats - values * (nats.sum() / values.sum())
-        return float(apart.std() * len(nats) ** 0.5) / (float(values.sum()) * NATS)
+    def error(self, nats: Float[Tensor, " n"], recording: Int[Tensor, " n"] | None = None) -> float:
+        """Return the standard error of :meth:`bits`; see :mod:`latentscape.measure.recordings`."""
+        return error_of_mean(nats, recording, self.values) / NATS
 
 
 def counted(x: Tensor, context: Context) -> Float[Tensor, " b"]:
@@ -219,37 +212,6 @@ def condition_use(model: Model, batches: Batches, names: Sequence[str], *, seed:
             numbers[f"{kind}_{name}"] = Number(own.bits(worth), "bits a value")
             numbers[f"{kind}_{name}_error"] = Number(own.error(worth, recording), "bits a value")
     return numbers
-
-
-def sounds(batches: Iterable[tuple[int, Int[Tensor, " b"] | None]]) -> tuple[Int[Tensor, " m"], Int[Tensor, " n"]]:
-    """Return the first item of every sound, and the number of the sound that each item is a window of.
-
-    Windows that a model goes through with the state of the one before are of one sound, and so told one thing
-    throughout; any other item is one by itself.
-
-    Args:
-        batches: how many items, and their ``place`` in the context where they have one.
-    """
-    found: list[Tensor] = []
-    start = 0
-    for count, place in batches:
-        item = torch.arange(start, start + count)
-        if place is not None and found and len(found[-1]) == count:
-            item = torch.where(place.cpu() > 0, found[-1], item)
-        found.append(item)
-        start += count
-    return torch.cat(found).unique(return_inverse=True)
-
-
-def recordings(batches: Sequence[tuple[int, Context]]) -> Int[Tensor, " n"]:
-    """Return the number of the recording that each item is cut from; of the stretch, where that is all that is known.
-
-    Args:
-        batches: how many items, and their context.
-    """
-    if batches and all(RECORDING in context for _, context in batches):
-        return torch.cat([context[RECORDING].cpu() for _, context in batches])
-    return sounds([(count, context.get(PLACE)) for count, context in batches])[1]
 
 
 def ignored(numbers: Mapping[str, Number]) -> list[str]:

@@ -19,10 +19,11 @@ from torch import Tensor
 from latentscape.core.errors import DataError
 from latentscape.dist.conditional import Context
 from latentscape.measure.measure import Number
-from latentscape.measure.use import NATS, Costs, recordings
+from latentscape.measure.recordings import KEPT, recordings, summed
+from latentscape.measure.use import NATS, Costs
 from latentscape.models.autoregressive import PRESENT, Autoregressive
 from latentscape.models.bounds import evaluating
-from latentscape.models.memory import PLACE, RECORDING, Memory
+from latentscape.models.memory import Memory
 
 Batches = Iterable[tuple[Tensor, Context]]
 
@@ -56,7 +57,7 @@ def wave_costs(model: Autoregressive, batches: Batches) -> tuple[Costs, Int[Tens
             terms = model.terms(x, memory.recall(context))
             memory.keep(terms.after)
             costs.append(terms.distortion[0].double().cpu())
-            told.append((len(x), {name: context[name].cpu() for name in (PLACE, RECORDING) if name in context}))
+            told.append((len(x), {name: context[name].cpu() for name in KEPT if name in context}))
             present = context.get(PRESENT)
             counts.append(torch.full((len(x),), float(x[0].numel())) if present is None else present.sum(1).cpu())
     if not costs:
@@ -67,10 +68,8 @@ def wave_costs(model: Autoregressive, batches: Batches) -> tuple[Costs, Int[Tens
 
 def by_recording(own: Costs, recording: Int[Tensor, " n"]) -> dict[int, tuple[float, float]]:
     """Return recording -> nats, and samples that were asked for."""
-    numbers, place = recording.unique(return_inverse=True)
-    none = own.values.new_zeros(len(numbers))
-    nats, values = (none.index_add(0, place, of).tolist() for of in (own.distortion, own.values))
-    return {number: (a, b) for number, a, b in zip(numbers.tolist(), nats, values, strict=True)}
+    nats, values = (summed(of, recording).tolist() for of in (own.distortion, own.values))
+    return {number: (a, b) for number, a, b in zip(recording.unique().tolist(), nats, values, strict=True)}
 
 
 def costs_more(
