@@ -28,7 +28,7 @@ from latentscape.instrument.journeys import (
     ways,
 )
 from latentscape.instrument.map import latent_map
-from latentscape.instrument.reference import Place, pairs_of, place_of, reference_of
+from latentscape.instrument.reference import Place, heard, held_part, pairs_of, place_of, reference_of
 from latentscape.registry import Window
 from latentscape.signal.stft import LogStft, LogStftConfig
 
@@ -88,6 +88,24 @@ def test_the_reference_is_the_training_part(reference, player, examples):
     assert reference.codes.count == 5
     round_player = player_of(examples, Unit)
     assert bool((reference_of(round_player, examples).centre == 0).all())
+
+
+def test_one_long_recording_is_many_sounds(tmp_path):
+    """Of half an hour of one wave, three seconds were taken for the corpus, and training sounds for unheard ones."""
+    stream = np.random.default_rng(0)
+    levels = np.repeat(stream.uniform(0.05, 0.5, 90), RATE)
+    soundfile.write(tmp_path / "long.wav", levels * tone(-6.0, 90.0), RATE, subtype="FLOAT")
+    corpus = open_source(str(tmp_path), SourceOptions())
+    with SoundExamples(corpus, split_corpus(corpus, seed=0), SOUND, Window(), seed=0) as long:
+        assert held_part(long) == "test"
+        unheard, known = (dict(heard(long, part, 100)) for part in ("test", "train"))
+        seconds = sum(wave.shape[1] for wave in known.values()) / RATE
+        assert seconds == pytest.approx(int(long.split.parts["train"].frames.sum()) / RATE, abs=0.3)
+        assert len(unheard) >= 2
+        assert all(wave.shape[1] <= 3 * RATE for wave in (*known.values(), *unheard.values()))
+        assert len(dict(heard(long, "train", 5))) == 5
+        (a, b), *_ = pairs_of(player_of(long), long, 1)
+        assert {a.name, b.name} <= set(unheard)
 
 
 def test_a_line_from_soft_to_loud_is_monotone_and_as_long_as_it_is(player, reference):

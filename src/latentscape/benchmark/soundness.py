@@ -12,7 +12,7 @@ from latentscape.benchmark.grid import MeasuringConfig
 from latentscape.data.sounds import SoundExamples
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.journeys import HEARD, HELD, journey_along, ways
-from latentscape.instrument.reference import corpus_curves, heard, held_part, pairs_of, reference_of
+from latentscape.instrument.reference import corpus_curves, heard, held_part, pairs_of, reference_of, sounds_of
 from latentscape.instrument.survey import SECONDS, Journey, rows_of
 from latentscape.measure.curves import curves_of
 from latentscape.measure.estimate import Estimate, mean_of
@@ -73,7 +73,7 @@ def sound_limits(examples: SoundExamples, measuring: MeasuringConfig) -> dict[st
 
 def path_figures(instrument: Instrument, examples: SoundExamples) -> dict[str, Estimate]:
     """Return what is heard along straight lines between held-out sounds; nothing where too few are held out."""
-    if len(examples.split.parts[held_part(examples)].rows) < 2:
+    if len(sounds_of(examples, held_part(examples))) < 2:
         return {}
     reference = reference_of(instrument, examples)
     lines = ways(instrument, "line", pairs_of(instrument, examples, PAIRS), reference.centre)
