@@ -338,7 +338,7 @@ def ways(a: Float[Tensor, " d"], b: Float[Tensor, " d"], centre: Float[Tensor, "
 
 
 def _clips(examples: SoundExamples, part: PartName, most: int) -> list[Clip]:
-    return list(examples.split.clips(examples.corpus, part, most))
+    return list(examples.sounds(part, most, SECONDS).clips(examples.corpus))
 
 
 def _clip_codes(

@@ -12,7 +12,7 @@ from latentscape.benchmark.grid import MeasuringConfig
 from latentscape.data.sounds import SoundExamples
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.journeys import HEARD, HELD, journey_along, ways
-from latentscape.instrument.reference import corpus_curves, heard, held_part, pairs_of, reference_of, sounds_of
+from latentscape.instrument.reference import corpus_curves, heard, held_part, pairs_of, reference_of
 from latentscape.instrument.survey import SECONDS, Journey, rows_of
 from latentscape.measure.curves import curves_of
 from latentscape.measure.estimate import Estimate, mean_of
@@ -73,7 +73,7 @@ def sound_limits(examples: SoundExamples, measuring: MeasuringConfig) -> dict[st
 
 def path_figures(instrument: Instrument, examples: SoundExamples) -> dict[str, Estimate]:
     """Return what is heard along straight lines between held-out sounds; nothing where too few are held out."""
-    if len(sounds_of(examples, held_part(examples))) < 2:
+    if len(list(heard(examples, held_part(examples), 2))) < 2:
         return {}
     reference = reference_of(instrument, examples)
     lines = ways(instrument, "line", pairs_of(instrument, examples, PAIRS), reference.centre)
@@ -113,6 +113,6 @@ def _waves(examples: SoundExamples, measuring: MeasuringConfig) -> list[Tensor]:
     """Return the beginnings of test clips, evenly spread over them; silent ones are left out."""
     corpus = examples.corpus
     most = round(measuring.clip_seconds * corpus.sample_rate)
-    clips = examples.split.clips(corpus, "test", measuring.clips)
+    clips = examples.sounds("test", measuring.clips, measuring.clip_seconds).clips(corpus)
     waves = [torch.from_numpy(corpus.wave(clip, 0, min(clip.frames, most)).copy()) for clip in clips]
     return [wave for wave in waves if bool(wave.any())]

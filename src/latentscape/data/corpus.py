@@ -79,6 +79,12 @@ class Clip:
         return replace(self, name=name, start=self.start + start, frames=frames)
 
 
+def begin_of(name: str) -> tuple[str, int]:
+    """Return the clip and the first sample of it that the name of a stretch, such as ``album@441000``, stands for."""
+    clip, _, start = name.rpartition("@")
+    return (clip, int(start)) if clip and start.isascii() and start.isdecimal() else (name, 0)
+
+
 @dataclass(frozen=True)
 class LeftOut:
     """A file (or channel) that is not used.

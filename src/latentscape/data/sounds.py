@@ -32,6 +32,10 @@ PITCH_LABELS = ("midi", "pitch", "note", "f0_hz")
 HELD_SECONDS = 3600
 """s of a part that are analysed at most to draw a limited number of windows from it."""
 PIECE_SECONDS = 60.0
+FEW = 16
+"""Clips; a part that has fewer is taken in stretches where sounds are looked at one by one."""
+ALIKE_SECONDS = 4.0
+"""Of few clips, windows that lie so far apart are taken for independent; of many, those of other clips."""
 LONGEST = 1 << 40
 """More samples than any recording has."""
 """s that are analysed at a time."""
@@ -286,6 +290,21 @@ class SoundExamples(Examples):
         pieces = self._cut(part, seconds)
         return (pieces if most is None else pieces.some(most)).clips(self.corpus)
 
+    def sounds(self, part: PartName, most: int | None, seconds: float) -> Part:
+        """Return the clips of a part, at most so many, spread evenly over it.
+
+        Where they are fewer than :data:`FEW`, they are cut into stretches of so many seconds: one long recording is
+        many sounds, and its beginning is not what it sounds like.
+        """
+        clips = self.split.parts[part]
+        if len(clips) < FEW:
+            clips = clips.cut(self.samples(seconds))
+        return clips if most is None else clips.some(most)
+
+    def samples(self, seconds: float) -> int:
+        """Return how many samples so many seconds have, or those of a window, where that is longer."""
+        return max(round(seconds * self.corpus.sample_rate), self._least)
+
     def _cut(self, part: PartName, seconds: float) -> Part:
         return self.split.parts[part].cut(max(round(seconds * self.corpus.sample_rate), 4 * self._least))
 
@@ -303,6 +322,7 @@ class SoundExamples(Examples):
 
     def _held(self, part: PartName, size: int, limit: int | None) -> Iterator[Batch]:
         pieces = self._cut(part, PIECE_SECONDS)
+        alike = self.samples(ALIKE_SECONDS if len(self.split.parts[part]) < FEW else PIECE_SECONDS)
         counts = torch.tensor(list(map(self._windows, pieces.frames.tolist())), dtype=torch.int64)
         if limit is not None:
             longest = HELD_SECONDS * self.corpus.sample_rate
@@ -327,9 +347,10 @@ class SoundExamples(Examples):
             features = self.features(clip).T
             xs.append(cut(features, own * self.window.hop, self.window.length))
             rows.append(torch.full((len(own),), clip.row))
-            recording = clip.row * LONGEST + clip.start
-            whole = torch.tensor([[self.representation.frames(clip.frames), int(clip.start == 0), recording]])
-            places.append(torch.cat([own[:, None] * self.window.hop, whole.expand(len(own), 3)], 1))
+            begins = own[:, None] * self.window.hop
+            recording = clip.row * LONGEST + (clip.start + begins * self.representation.hop) // alike
+            whole = torch.tensor([[self.representation.frames(clip.frames), int(clip.start == 0)]])
+            places.append(torch.cat([begins, whole.expand(len(own), 2), recording], 1))
             heard.append(self._series(clip, own))
             held += len(own)
             if held >= size:

@@ -77,7 +77,7 @@ def chart_of(instrument: Instrument, examples: Examples) -> tuple[LatentMap, Ten
 def _chart_of_sounds(instrument: Instrument, examples: SoundExamples) -> tuple[LatentMap, Tensor]:
     corpus = examples.corpus
     clips = [(clip, part != "train") for part in PARTS for clip in spread_clips(examples, part, MAP_CLIPS)]
-    most = round(MAP_SECONDS * corpus.sample_rate)
+    most = examples.samples(MAP_SECONDS)
     codes, sounds = [], []
     for clip, _ in clips:
         wave = corpus.wave(clip, 0, min(clip.frames, most)).copy()
@@ -97,8 +97,8 @@ def _laid_out(chart: LatentMap, held: list[bool], descriptors: Mapping[str, tupl
 
 
 def spread_clips(examples: SoundExamples, part: PartName, most: int) -> list[Clip]:
-    """Return at most so many clips of a part, spread evenly over it."""
-    return list(examples.split.clips(examples.corpus, part, most))
+    """Return at most so many sounds of a part, spread evenly over it."""
+    return list(examples.sounds(part, most, MAP_SECONDS).clips(examples.corpus))
 
 
 def _labels(columns: Mapping[str, Column], rows: list[int]) -> dict[str, list[str]]:
@@ -120,7 +120,8 @@ def sound_sections(run: Path, instrument: Instrument, examples: SoundExamples, c
     """Render walks, a morph, samples and reconstructions into ``sounds/``, draw them, and return their sections."""
     rate = examples.corpus.sample_rate
     heard = spread_clips(examples, "test", 4)
-    waves = [torch.from_numpy(examples.corpus.wave(clip, 0, min(clip.frames, 4 * rate)).copy()) for clip in heard]
+    most = examples.samples(MAP_SECONDS)
+    waves = [torch.from_numpy(examples.corpus.wave(clip, 0, min(clip.frames, most)).copy()) for clip in heard]
     walks: list[Item] = []
     ways: list[Item] = []
     shown = chart.project(chart.clips).numpy()

@@ -148,7 +148,7 @@ def _heard(instrument: Instrument, examples: SoundExamples) -> dict[str, Number]
     waves: dict[str, list[Tensor]] = {}
     rows: dict[str, list[int]] = {}
     for part, count in HEARD.items():
-        clips = list(examples.split.clips(corpus, part, count))  # type: ignore[arg-type]
+        clips = list(examples.sounds(part, count, SECONDS).clips(corpus))  # type: ignore[arg-type]
         cut = [torch.from_numpy(corpus.wave(clip, 0, min(clip.frames, most)).copy()) for clip in clips]
         pairs = [(wave, clip.row) for wave, clip in zip(cut, clips, strict=True) if bool(wave.any())]
         waves[part], rows[part] = [wave for wave, _ in pairs], [row for _, row in pairs]

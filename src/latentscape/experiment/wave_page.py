@@ -48,7 +48,7 @@ def again(run: Path, waves: Waves, examples: Examples) -> tuple[Item, ...]:
     if waves.hearing is None or not isinstance(examples, SoundExamples):
         return ()
     corpus, rate = examples.corpus, waves.representation.sample_rate
-    clips = list(examples.split.clips(corpus, "test", PAIRS))
+    clips = list(examples.sounds("test", PAIRS, SECONDS).clips(corpus))
     most = round(SECONDS * rate)
     given = [torch.from_numpy(corpus.wave(clip, 0, min(clip.frames, most)).copy()) for clip in clips]
     places = [Place(str(clip.path), clip.start / rate) for clip in clips]

@@ -18,7 +18,7 @@ from torch import Tensor
 from latentscape.core.errors import DataError
 from latentscape.core.random import numpy_stream
 from latentscape.data.sounds import SoundExamples
-from latentscape.data.split import Part, PartName
+from latentscape.data.split import PartName
 from latentscape.instrument.instrument import Instrument
 from latentscape.instrument.labels import Labels
 from latentscape.measure import journey as measures
@@ -30,8 +30,6 @@ from latentscape.models.objectives import pack
 SOUNDS = 100
 """Sounds of the training part that the corpus statistics are taken of."""
 CLIP_SECONDS = 3.0
-FEW = 16
-"""Clips; of fewer, stretches are taken for sounds."""
 LEAST_SECONDS = 0.2
 """A shorter clip is filled up with silence."""
 ITEMS = (4000, 1000)
@@ -118,20 +116,13 @@ def _encode(instrument: Instrument, x: Tensor, labels: Labels | None) -> Float[T
 def held_part(examples: SoundExamples) -> PartName:
     """Return the part that stands for unheard sounds: test, or else the next that has two of them."""
     parts: tuple[PartName, ...] = ("test", "valid", "train")
-    return next((part for part in parts if len(sounds_of(examples, part)) > 1), "train")
-
-
-def sounds_of(examples: SoundExamples, part: PartName) -> Part:
-    """Return the clips of a part; where they are few, stretches of them: one long recording is many sounds."""
-    clips = examples.split.parts[part]
-    return clips if len(clips) >= FEW else clips.cut(round(CLIP_SECONDS * examples.corpus.sample_rate))
+    return next((part for part in parts if len(examples.sounds(part, 2, CLIP_SECONDS)) > 1), "train")
 
 
 def heard(examples: SoundExamples, part: PartName, most: int) -> Iterator[tuple[str, Float[Tensor, "c n"]]]:
     """Yield name and beginning of at most so many sounds of a part that are not silent, evenly spread."""
-    rate = examples.corpus.sample_rate
-    longest, least = round(CLIP_SECONDS * rate), round(LEAST_SECONDS * rate)
-    for clip in sounds_of(examples, part).some(most).clips(examples.corpus):
+    longest, least = examples.samples(CLIP_SECONDS), round(LEAST_SECONDS * examples.corpus.sample_rate)
+    for clip in examples.sounds(part, most, CLIP_SECONDS).clips(examples.corpus):
         wave = torch.from_numpy(examples.corpus.wave(clip, 0, min(clip.frames, longest)).copy())
         if bool(wave.any()):
             yield clip.name, torch.nn.functional.pad(wave, (0, max(0, least - wave.shape[1])))

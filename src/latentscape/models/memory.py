@@ -21,9 +21,8 @@ from latentscape.dist.conditional import Context
 PLACE = "place"
 """In the context, ``[b]`` int64: how many windows of its stretch lie before each; 0 is a begin."""
 RECORDING = "recording."
-"""In the context of held-out windows of sound, ``[b]`` int64: the recording that each is cut from, or the piece
-of a long one (a minute at most). No model reads it. Windows of one are alike: what they tell is as certain as so many
-recordings allow."""
+"""In the context of held-out windows of sound, ``[b]`` int64: the recording that each is cut from, of a long one the
+part. No model reads it. Windows of one are alike: what they tell is as certain as so many recordings allow."""
 BEFORE = "before."
 """Prefix, in the context, of the parts of the state that each window begins with, ``[b, ...]``."""
 

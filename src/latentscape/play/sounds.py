@@ -14,7 +14,7 @@ import torch
 from latentscape.core.config import parse
 from latentscape.core.errors import DataError, LatentscapeError, UsageError
 from latentscape.core.storage import load_object
-from latentscape.data.corpus import SoundCorpus, SourceOptions
+from latentscape.data.corpus import Clip, SoundCorpus, SourceOptions, begin_of
 from latentscape.data.sources import open_source
 from latentscape.play import limits
 from latentscape.play.stage import Stage, rounded
@@ -51,7 +51,7 @@ class Sounds:
 
     def from_corpus(self, dot: int) -> bool:
         """Return whether a dot's own sound is there."""
-        return self._name(dot) in self._rows
+        return self._clip(dot) is not None
 
     def of_dot(self, dot: int) -> bytes:
         """Return the sound of a dot as a WAV file.
@@ -78,9 +78,20 @@ class Sounds:
         names = self.stage.instrument.chart.names
         return names[self.stage.dots[dot]] if names else ""
 
+    def _clip(self, dot: int) -> Clip | None:
+        """Return the clip of a dot, or the stretch of one, where the corpus has it still."""
+        name, start = self._name(dot), 0
+        if name not in self._rows:
+            name, start = begin_of(name)
+        if self._corpus is None or name not in self._rows:
+            return None
+        clip = self._corpus.clips[self._rows[name]]
+        return clip.part(start, clip.frames - start) if start < clip.frames else None
+
     def _own(self, dot: int) -> np.ndarray:
+        clip = self._clip(dot)
         assert self._corpus is not None
-        clip = self._corpus.clips[self._rows[self._name(dot)]]
+        assert clip is not None
         return np.array(self._corpus.wave(clip, 0, min(clip.frames, round(DOT_SECONDS * clip.rate))))
 
     def _imagined(self, dot: int) -> np.ndarray:

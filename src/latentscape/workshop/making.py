@@ -16,7 +16,7 @@ from torch import Tensor
 from latentscape.core.config import parse
 from latentscape.core.errors import DataError, LatentscapeError, UsageError, nearest
 from latentscape.core.storage import load_object
-from latentscape.data.corpus import ImageCorpus, SoundCorpus, SourceOptions
+from latentscape.data.corpus import ImageCorpus, SoundCorpus, SourceOptions, begin_of
 from latentscape.data.scan import LOUDEST
 from latentscape.data.sources import open_source
 from latentscape.instrument.instrument import Instrument
@@ -30,6 +30,8 @@ from latentscape.signal.representation import Quality, Representation
 
 SUFFIX = ".wav"
 WEIGHTS = "weights.safetensors"
+STRETCH_SECONDS = 4.0
+"""Of a long recording from a start that is named."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,8 @@ def read_sound(path: Path, sound: Representation) -> Tensor:
 def sound_of(run: Path, name: Path | str, sound: Representation) -> tuple[str, Tensor]:
     """Return name and sound of a file, or of a clip of the run's own source by its name or the last part of it.
 
+    ``NAME@START``, as dots of the map of a long recording are called, is the stretch that begins at that sample.
+
     Raises:
         UsageError: it is neither, or the last part of several names.
     """
@@ -204,9 +208,15 @@ def sound_of(run: Path, name: Path | str, sound: Representation) -> tuple[str, T
         raise UsageError(f"'{name}' is no file, and the sounds of {run} can't be read: {error}") from error
     names = list(corpus.clips.names)
     at = clip_of(str(name), names)
-    if at is None:
+    if at is not None:
+        return names[at], torch.from_numpy(corpus.wave(corpus.clips[at]).copy())
+    whole, start = begin_of(str(name))
+    at = clip_of(whole, names)
+    if at is None or not 0 < start < corpus.clips[at].frames:
         raise UsageError(f"'{name}' is neither a file nor a clip of {run}{nearest(str(name), names)}")
-    return names[at], torch.from_numpy(corpus.wave(corpus.clips[at]).copy())
+    left, longest = corpus.clips[at].frames - start, round(STRETCH_SECONDS * sound.sample_rate)
+    clip = corpus.clips[at].part(start, min(left, longest))
+    return clip.name, torch.from_numpy(corpus.wave(clip).copy())
 
 
 def clip_of(name: str, names: Sequence[str]) -> int | None:
