@@ -17,11 +17,12 @@ What is printed, as one table a source:
   r = 1, and along both through the corpus's codes (`latentscape walk --kind diagonal`, `circle`): share of the
   corpus's interquartile range of centroid and loudness that is reached, by windows whose flatness and voicing lie in
   the corpus's 5 to 95 % range alone; how many these are; and range of their pitch (semitones).
-* refine: twenty passes of 4 s of held-out sound, in the journal's way and in ours: level drift (dB), least distance of
-  successive passes (dB), passes whose level, centroid and flatness lie in the corpus's 5 to 95 % range.
-* seams: level and flux at the joins of 40 windows against elsewhere (dB), loudness beside the windows' own (dB) and
-  variety (log-spectral distance of successive seconds, dB), joined end to end, by fades and in phase; a picture of
-  the waves with the borders marked.
+* refine: twenty passes of each of eight held-out sounds of 4 s, in the journal's way and in ours: level drift (dB; mean
+  and greatest), least distance of successive passes (dB), share of passes whose level, centroid and flatness lie in the
+  corpus's 5 to 95 % range; the level of those sounds alone that lie in it themselves (how many).
+* seams: mean over 12 draws of 40 points, with its error: level and flux at the joins against elsewhere (dB), loudness
+  beside the windows' own (dB) and variety (log-spectral distance of successive seconds, dB), joined end to end, by
+  fades and in phase; a picture of the waves with the borders marked.
 * step: seconds and memory of a step at full size (32,000 x 8000 x 50, 8 windows) beside a plain loop's.
 """
 
@@ -70,8 +71,8 @@ MEMBERS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """Name -> recipe and what is set beside: cures with as few latents as the journal's walks, too."""
 POINTS = 33
-JOINED = 40
-PASSES = 20
+JOINED, DRAWS = 40, 12
+PASSES, REFINED = 20, 8
 HEARD = 24
 """Held-out sounds that are reconstructed."""
 
@@ -208,21 +209,47 @@ def decoded(instrument: Instrument, z: Tensor, rate: int) -> list[Window | None]
 def refined(run: Path) -> dict[str, dict[str, float]]:
     instrument, rate = loaded(run)
     seconds = max(4.0, instrument.window.length / rate)
-    given = sounds_of(run, seconds, HEARD)[0]
+    unheard = sounds_of(run, seconds, HEARD)
+    given = unheard[:: -(-len(unheard) // REFINED)]
     common = usual(sounds_of(run, seconds, 100, "train"), rate)
     rows = {}
     trained = instrument.config["objective"].get("distortion", 1.0) > 0  # else its likelihood has no noise to speak of
     for name in ("mean", "gibbs" if trained else "sample", "roam"):
-        made = refine(instrument, given, PASSES, MANNERS[name], within=common)
-        held = [common.holds(one.heard) for one in made.passes]
-        rows[name] = {"drift": made.drift, "least_step": made.least_step}
-        rows[name] |= {what: float(sum(one[what] for one in held)) for what in ("level", "centroid", "flatness")}
+        made = [refine(instrument, sound, PASSES, MANNERS[name], within=common) for sound in given]
+        held = [[common.holds(one.heard) for one in passes.passes] for passes in made]
+        usually = [common.low["level"] <= level(sound) <= common.high["level"] for sound in given]
+        drifts = [passes.drift for passes in made]
+        rows[name] = {"drift": float(np.mean(drifts)), "most": max(drifts)}
+        rows[name] |= {"least_step": min(passes.least_step for passes in made), "of usual level": float(sum(usually))}
+        shares = {what: [np.mean([one[what] for one in passes]) for passes in held] for what in common.low}
+        shares["level"] = [share for share, own in zip(shares["level"], usually, strict=True) if own]
+        rows[name] |= {what: float(np.mean(of)) if of else math.nan for what, of in shares.items()}
     return rows
 
 
 def seams(run: Path, picture: Path) -> dict[str, dict[str, float]]:
+    """Return the means over draws of points, with their standard errors."""
     instrument, rate = loaded(run)
-    generator = torch.Generator().manual_seed(0)
+    drawn = []
+    for seed in range(DRAWS):
+        rows, waves = joined_at(instrument, rate, seed)
+        drawn.append(rows)
+        if not seed:
+            draw(waves, rate, picture)
+    found: dict[str, dict[str, float]] = {}
+    for way in drawn[0]:
+        values = {key: np.array([rows[way][key] for rows in drawn]) for key in drawn[0][way]}
+        found[way] = {key: float(one.mean()) for key, one in values.items()}
+        found[way] |= {f"{key[:9]} +-": float(one.std(ddof=1) / DRAWS**0.5) for key, one in values.items()}
+    return found
+
+
+Joined = tuple[dict[str, dict[str, float]], dict[str, tuple[Tensor, list[float]]]]
+
+
+def joined_at(instrument: Instrument, rate: int, seed: int) -> Joined:
+    """Return the measures of every way of joining, and the waves with their joins."""
+    generator = torch.Generator().manual_seed(seed)
     chart = instrument.chart
     z = chart.mean + torch.randn(JOINED, instrument.dim, generator=generator) * chart.deviation
     drawn = isinstance(instrument, Streamed)
@@ -247,8 +274,7 @@ def seams(run: Path, picture: Path) -> dict[str, dict[str, float]]:
         rows[name] = {key: float(number.value) for key, number in found.items()}
         rows[name] |= {"loudness": level(wave) - level(own), "variety": variety}
         waves[name] = (wave, joined.joins(wave.shape[1]))
-    draw(waves, rate, picture)
-    return rows
+    return rows, waves
 
 
 def draw(waves: dict[str, tuple[Tensor, list[float]]], rate: int, target: Path) -> None:
