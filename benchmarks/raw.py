@@ -64,10 +64,11 @@ EXPERIMENTS = ("raw-first", "raw-one-layer", "raw-continuous", "raw-refine", "ra
 CURES = ("raw-conv", "raw-spectral", "raw-vaegan", "raw-bank")
 DRAWN = "drawn"
 TEN = "model.latent=10"
+ONE_CODE = ("model.slow=null", "objective.free_bits=0.2", "objective.warmup=600", "train.clip_norm=null")
 MEMBERS: dict[str, tuple[str, tuple[str, ...]]] = {
     **{name: (f"{name}-small", ()) for name in (*EXPERIMENTS, *CURES)},
     **{f"{name}-10": (f"{name}-small", (TEN,)) for name in CURES},
-    DRAWN: ("vlae", (TEN, "model.slow=null", "objective.free_bits=0.2", "objective.warmup=600")),
+    DRAWN: ("vlae", (TEN, *ONE_CODE)),
 }
 """Name -> recipe and what is set beside: cures with as few latents as the journal's walks, too."""
 POINTS = 33

@@ -96,6 +96,23 @@ def test_what_a_person_should_look_at_warns():
     assert all(judge(history(RISING, train)).warns for train in (TRAIN, RISING))
 
 
+def test_a_loss_that_blew_up_is_named_though_it_falls_again():
+    valid, train = 24 - 0.3 * I, 21 - 0.7 * np.minimum(I, 9) + NOISE
+    train[10:] = 1e3 / (I[10:] - 9) ** 3 + 24 - 0.2 * I[10:]  # ends at 18, above the 14.7 before
+    found = judge(history(valid, train))
+    assert found.progress == "improving"
+    assert found.blown is not None
+    assert found.blown[0] == 1100
+    assert found.warns
+    lines = " ".join(found.lines())
+    assert "Blew up: loss in training rose from 14.64" in lines
+    assert "to 1022 by step 1100, and has not come back" in lines
+    assert "train.clip_norm=1" in lines
+    train[10:] = np.where(I[10:] < 15, 1e3, 12)  # a peak that is forgotten
+    assert judge(history(valid, train)).blown is None
+    assert judge(history(valid, 20 + 3 * NOISE)).blown is None  # noise about the first value
+
+
 def test_a_rise_in_a_short_run_is_not_denied():
     """Training rows are 50 steps apart, so that the first one may come after the best validation."""
     valid = [

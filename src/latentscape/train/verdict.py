@@ -11,6 +11,8 @@ them the *tail*; r rate of each latent dimension in nats.
 * over-fitted: the values since the best one (at most a tail) lie above it in the mean, by more than twice their mean's
   standard error and by more than 2 % of the whole fall, while training values still went down since the best step. The
   gap between training and validation is reported, not judged: it is natural where data are few.
+* blew up: a training value lay above the first one by more than half of what had been gained until then, and the mean
+  of the last three is still above the best before by more than 5 % of it. Such a run falls again, and seems to learn.
 * rose again: validation rose likewise, but training did not fall, and it is not improving. That is no over-fitting, and
   no convergence either.
 * active: r > 0.05 nat (by rate and not by the variance of posterior means, which misleads in hierarchies).
@@ -98,6 +100,7 @@ class Verdict:
         layers: of a hierarchy, top first, and the decoder last; else none.
         notes: further sentences, of what was found after training.
         rose: validation rose after its best and does not fall again, but training did not fall.
+        blown: step and value of a training value that rose out of all bounds, and the best one before.
     """
 
     reason: str
@@ -115,11 +118,12 @@ class Verdict:
     layers: tuple[LayerVerdict, ...] = ()
     notes: tuple[str, ...] = ()
     rose: bool = False
+    blown: tuple[int, float, float] | None = None
 
     @property
     def warns(self) -> bool:
         """Whether a person should take a look."""
-        return bool(self.reason == "diverged" or self.rose or self.overfitted or self.collapsed)
+        return bool(self.reason == "diverged" or self.blown or self.rose or self.overfitted or self.collapsed)
 
     def lines(self) -> list[str]:
         """Return sentences for people."""
@@ -128,6 +132,12 @@ class Verdict:
             lines.append("Training broke off: the loss was no longer finite. The last good weights were kept.")
         if self.reason == "interrupted":
             lines.append("Training was stopped before its end.")
+        if self.blown:
+            step, value, before = self.blown
+            lines.append(
+                f"Blew up: {self.monitor} in training rose from {before:.4g} to {value:.4g} by step {step}, and has "
+                "not come back to where it was."
+            )
         match self.progress:
             case _ if self.rose:
                 lines.append(
@@ -212,7 +222,8 @@ def judge(
     active = sum(rate > ACTIVE_NATS for rate in rates) if rates is not None and finite else None
     collapsed = None if active is None else active == 0
     layers = judge_layers(history)
-    trouble = reason == "diverged" or rose
+    blown = _blown(train)
+    trouble = reason == "diverged" or rose or blown is not None
     advice = (*_advice(trouble, progress, overfitted, active, latents, settings), *_layer_advice(layers, settings))
     return Verdict(
         reason=reason,
@@ -229,6 +240,7 @@ def judge(
         advice=tuple(dict.fromkeys(advice)),
         layers=layers,
         rose=rose,
+        blown=blown,
     )
 
 
@@ -308,6 +320,21 @@ def _was_annealed(
     if rates[-1] >= max(rates) / 2 or len(high) < 4 or best_step <= high[-1][0]:
         return False
     return _improves(high[-max(4, len(high) // 3) :], fall)
+
+
+def _blown(train: Sequence[tuple[int, float]]) -> tuple[int, float, float] | None:
+    """Return step and value of the highest peak above the beginning, and the best value before it; see the module."""
+    if len(train) < 6:
+        return None
+    first, last = train[0][1], fmean(value for _, value in train[-3:])
+    lowest = np.minimum.accumulate([value for _, value in train])
+    peaks = [
+        (value, step, float(before))
+        for (step, value), before in zip(train[1:], lowest, strict=False)
+        if before < first and value - first > (first - before) / 2 and last - before > 0.05 * (first - before)
+    ]
+    value, step, before = max(peaks, default=(0.0, 0, 0.0))
+    return (step, value, before) if peaks else None
 
 
 def _still_fell(train: Sequence[tuple[int, float]], best_step: int) -> bool | None:
