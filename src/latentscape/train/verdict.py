@@ -11,8 +11,9 @@ them the *tail*; r rate of each latent dimension in nats.
 * over-fitted: the values since the best one (at most a tail) lie above it in the mean, by more than twice their mean's
   standard error and by more than 2 % of the whole fall, while training values still went down since the best step. The
   gap between training and validation is reported, not judged: it is natural where data are few.
-* blew up: a training value lay above the first one by more than half of what had been gained until then, and the mean
-  of the last three is still above the best before by more than 5 % of it. Such a run falls again, and seems to learn.
+* blew up: the greatest training value lies above the first one by more than ten times what had been gained until
+  then, and six deviations of the values until then, and the mean of the last three is still above the best before by
+  more than 5 % of the gain. Such a run falls again, and seems to learn.
 * rose again: validation rose likewise, but training did not fall, and it is not improving. That is no over-fitting, and
   no convergence either.
 * active: r > 0.05 nat (by rate and not by the variance of posterior means, which misleads in hierarchies).
@@ -324,17 +325,14 @@ def _was_annealed(
 
 def _blown(train: Sequence[tuple[int, float]]) -> tuple[int, float, float] | None:
     """Return step and value of the highest peak above the beginning, and the best value before it; see the module."""
-    if len(train) < 6:
+    values = [value for _, value in train]
+    peak = int(np.argmax(values)) if values else 0
+    if peak < 3 or len(values) < 6:
         return None
-    first, last = train[0][1], fmean(value for _, value in train[-3:])
-    lowest = np.minimum.accumulate([value for _, value in train])
-    peaks = [
-        (value, step, float(before))
-        for (step, value), before in zip(train[1:], lowest, strict=False)
-        if before < first and value - first > (first - before) / 2 and last - before > 0.05 * (first - before)
-    ]
-    value, step, before = max(peaks, default=(0.0, 0, 0.0))
-    return (step, value, before) if peaks else None
+    first, before, last = values[0], min(values[:peak]), fmean(values[-3:])
+    gain, noise = first - before, float(np.std(values[:peak]))
+    out_of_bounds = gain > 0 and values[peak] - first > max(10 * gain, 6 * noise)
+    return (train[peak][0], values[peak], before) if out_of_bounds and last - before > 0.05 * gain else None
 
 
 def _still_fell(train: Sequence[tuple[int, float]], best_step: int) -> bool | None:
