@@ -13,7 +13,7 @@ from latentscape.play.stage import Stage
 from latentscape.signal import audio
 from latentscape.workshop.making import sound_of
 
-RATE, SECONDS = 4000, 72
+RATE, SECONDS = 4000, 100
 
 
 @pytest.fixture(scope="module")

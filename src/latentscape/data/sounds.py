@@ -33,9 +33,9 @@ HELD_SECONDS = 3600
 """s of a part that are analysed at most to draw a limited number of windows from it."""
 PIECE_SECONDS = 60.0
 FEW = 16
-"""Clips; a part that has fewer is taken in stretches where sounds are looked at one by one."""
+"""Clips; a part that has fewer, and long ones, is taken in stretches where sounds are looked at one by one."""
 ALIKE_SECONDS = 4.0
-"""Of few clips, windows that lie so far apart are taken for independent; of many, those of other clips."""
+"""Of few long clips, windows that lie so far apart are taken for independent; of others, those of other clips."""
 LONGEST = 1 << 40
 """More samples than any recording has."""
 """s that are analysed at a time."""
@@ -293,13 +293,17 @@ class SoundExamples(Examples):
     def sounds(self, part: PartName, most: int | None, seconds: float) -> Part:
         """Return the clips of a part, at most so many, spread evenly over it.
 
-        Where they are fewer than :data:`FEW`, they are cut into stretches of so many seconds: one long recording is
-        many sounds, and its beginning is not what it sounds like.
+        Where they are few and long, they are cut into stretches of so many seconds: one long recording is many sounds,
+        and its beginning is not what it sounds like.
         """
         clips = self.split.parts[part]
-        if len(clips) < FEW:
+        if self._few_and_long(part, seconds):
             clips = clips.cut(self.samples(seconds))
         return clips if most is None else clips.some(most)
+
+    def _few_and_long(self, part: PartName, seconds: float) -> bool:
+        frames = self.split.parts[part].frames
+        return len(frames) < FEW and int(frames.max(initial=0)) >= 2 * self.samples(seconds)
 
     def samples(self, seconds: float) -> int:
         """Return how many samples so many seconds have, or those of a window, where that is longer."""
@@ -322,7 +326,7 @@ class SoundExamples(Examples):
 
     def _held(self, part: PartName, size: int, limit: int | None) -> Iterator[Batch]:
         pieces = self._cut(part, PIECE_SECONDS)
-        alike = self.samples(ALIKE_SECONDS if len(self.split.parts[part]) < FEW else PIECE_SECONDS)
+        alike = self.samples(ALIKE_SECONDS if self._few_and_long(part, ALIKE_SECONDS) else PIECE_SECONDS)
         counts = torch.tensor(list(map(self._windows, pieces.frames.tolist())), dtype=torch.int64)
         if limit is not None:
             longest = HELD_SECONDS * self.corpus.sample_rate

@@ -212,7 +212,7 @@ def sound_of(run: Path, name: Path | str, sound: Representation) -> tuple[str, T
         return names[at], torch.from_numpy(corpus.wave(corpus.clips[at]).copy())
     whole, start = begin_of(str(name))
     at = clip_of(whole, names)
-    if at is None or not 0 < start < corpus.clips[at].frames:
+    if at is None or whole == str(name) or start >= corpus.clips[at].frames:
         raise UsageError(f"'{name}' is neither a file nor a clip of {run}{nearest(str(name), names)}")
     left, longest = corpus.clips[at].frames - start, round(STRETCH_SECONDS * sound.sample_rate)
     clip = corpus.clips[at].part(start, min(left, longest))
