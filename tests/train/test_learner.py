@@ -73,6 +73,36 @@ def test_clipping_bounds_the_gradient(monkeypatch):
     assert norms[1] == pytest.approx(0.5, rel=1e-4)
 
 
+def test_what_is_usual_is_let_through_and_nothing_far_beyond(monkeypatch):
+    free, bounded = learner(), learner(clip_norm="usual")
+    for index in range(40):
+        for one in (free, bounded):
+            one.update(index, *batches()(index))
+    usual = float(bounded._usual.state[0].exp())
+    assert same(weights(free), {name: value for name, value in weights(bounded).items() if "usual" not in name})
+    norms = []
+    for one in (free, bounded):
+        original = one._adam.step
+
+        def step(one=one, original=original):
+            norms.append(math.sqrt(sum(float(p.grad.double().square().sum()) for p in one.step.parameters())))
+            original()
+
+        monkeypatch.setattr(one._adam, "step", step)
+        for parameter in one.step.parameters():
+            parameter.register_hook(lambda g: g * 1e6)
+        one.update(40, *batches()(40))
+    assert norms[0] > 1e4 * usual
+    assert norms[1] == pytest.approx(10 * usual, rel=1e-4)
+    assert float(bounded._usual.state[0].exp()) < 1.1 * usual
+    later = learner(clip_norm="usual")
+    later.load(weights(bounded))
+    assert torch.equal(later._usual.state, bounded._usual.state)
+    before = bounded._usual.state.clone()
+    bounded._usual.bound(torch.tensor(math.inf))
+    assert torch.equal(bounded._usual.state, before)
+
+
 def test_weight_decay_spares_biases():
     one = learner(toy(), weight_decay=0.3, optimiser="adamw")
     decays = {p.ndim >= 2: group["weight_decay"] for group in one._adam.param_groups for p in group["params"]}

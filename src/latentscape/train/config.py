@@ -36,7 +36,8 @@ class TrainConfig(Record):
         warm_up: steps of linear growth before a ``constant`` or ``cosine`` schedule; at most a tenth of ``max_steps``.
         optimiser: Adam (Kingma and Ba 2015) or AdamW (Loshchilov and Hutter 2019), fused.
         weight_decay: of the tensors with two axes or more; biases and gains are left alone.
-        clip_norm: gradients are scaled down to this global norm; ``None`` is never.
+        clip_norm: gradients are scaled down to this global norm; ``usual`` is ten times what is usual
+            (:mod:`latentscape.train.clipping`), ``None`` never.
         averaging: decay of the exponential average of the weights; 0 is off. The average is validated and stored.
         validate_every: steps between validations; ``None`` gives 25 over the run.
         patience: validations without improvement before the run stops; ``None`` is never.
@@ -60,7 +61,7 @@ class TrainConfig(Record):
     warm_up: int = Field(default=0, ge=0)
     optimiser: Literal["adam", "adamw"] = "adam"
     weight_decay: float = Field(default=0.0, ge=0)
-    clip_norm: PositiveFloat | None = None
+    clip_norm: PositiveFloat | Literal["usual"] | None = None
     averaging: float = Field(default=0.0, ge=0, lt=1)
     validate_every: PositiveInt | None = None
     patience: PositiveInt | None = None

@@ -16,6 +16,7 @@ from latentscape.core.errors import StorageError
 from latentscape.core.random import seed_all, seed_of
 from latentscape.models.model import Loss, Model, Step
 from latentscape.train.averaging import Average
+from latentscape.train.clipping import Usual
 from latentscape.train.config import DEFAULT_STEPS, Settled, TrainConfig, learning_rate
 from latentscape.train.noise import GlobalNoise
 
@@ -68,6 +69,7 @@ class Learner:
         stored = step.state_dict().keys()
         self._buffers = [buffer for name, buffer in step.named_buffers() if name in stored]
         self._held = [buffer.clone() for buffer in self._buffers]
+        self._usual = Usual(fabric.device)
         self._bad = torch.zeros((), device=fabric.device)
         self._good_steps = torch.zeros((), device=fabric.device)
 
@@ -96,7 +98,8 @@ class Learner:
             ).sum()  # finite or not, at half a norm's cost
         else:
             probe = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-            torch._foreach_mul_(gradients, (self.config.clip_norm / (probe + 1e-6)).clamp(max=1.0))
+            most = self._usual.bound(probe) if self.config.clip_norm == "usual" else self.config.clip_norm
+            torch._foreach_mul_(gradients, (most / (probe + 1e-6)).clamp(max=1.0))
         accepted = self._guard(loss.total.detach(), probe)
         if accepted:
             self.rate = learning_rate(self.config, index, self.max_steps)
@@ -161,6 +164,7 @@ class Learner:
             {f"step.{name}": value for name, value in self.step.state_dict().items()}
             | {f"average.{name}": value for name, value in average.items()}
             | moments
+            | ({"gradients.usual": self._usual.state} if self.config.clip_norm == "usual" else {})
         )
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
@@ -169,7 +173,7 @@ class Learner:
         Raises:
             StorageError: the tensors belong to another model or optimiser.
         """
-        groups: dict[str, dict[str, Tensor]] = {"step": {}, "average": {}, "optimiser": {}}
+        groups: dict[str, dict[str, Tensor]] = {"step": {}, "average": {}, "optimiser": {}, "gradients": {}}
         for name, tensor in tensors.items():
             group, _, rest = name.partition(".")
             groups[group][rest] = tensor
@@ -187,5 +191,7 @@ class Learner:
             parameter, _, key = name.rpartition(".")
             state.setdefault(index[id(self._named[parameter])], {})[key] = tensor.clone()
         self._adam.load_state_dict({"state": state, "param_groups": self._adam.state_dict()["param_groups"]})
+        if "usual" in groups["gradients"]:  # a run may have been bounded otherwise before
+            self._usual.state = groups["gradients"]["usual"].to(self._usual.state).clone()
         self._bad.zero_()
         self._good_steps.zero_()
