@@ -296,7 +296,7 @@ class _Loop:
             case "interrupted":
                 return f"Stopped at step {step}; --resume goes on from there."
         advice = [f"train.learning_rate={config.learning_rate / 3:.1g}"]
-        advice += ["train.clip_norm=1"] if config.clip_norm is None else []
+        advice += ["train.clip_norm=usual"] if config.clip_norm is None else []
         advice += ["train.warm_up=500"] if config.warm_up == 0 and config.schedule != "one_cycle" else []
         advice += ["train.precision=32"] if self.settled.precision == "bf16" else []
         return (

@@ -357,7 +357,7 @@ def _advice(
     if trouble:
         rate = settings.get("learning_rate")
         advice.append(f"train.learning_rate={rate / 3:.1g}" if rate else "a third of train.learning_rate")
-        advice.append("train.clip_norm=1")
+        advice.append("train.clip_norm=usual")
     if overfitted:
         advice.append("more sounds" if settings.get("augmented") else "augmentation by pitch shift and gain")
         advice.append("narrower nets, or train.weight_decay=0.01 with train.optimiser=adamw")
