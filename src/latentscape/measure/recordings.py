@@ -2,7 +2,7 @@ r"""How certain a mean over windows is, when windows of one recording are alike.
 
 Letters: n windows, :math:`a_i` what is summed up of each (nats), :math:`b_i` what it is divided by (samples, or 1), g
 recordings, :math:`m = \sum_i a_i / \sum_i b_i`. Recordings, not windows, are what was drawn, so that the error is that
-of a ratio over clusters (Cochran 1977, eq. 2.45 and 9A.1):
+of a ratio over clusters (Cochran 1977, chapters 6 and 9A):
 
 .. math:: e = \frac{1}{\sum_i b_i} \sqrt{\frac{g}{g - 1} \sum_{r=1}^{g} \Big(\sum_{i \in r} a_i - m b_i\Big)^2}
 """
