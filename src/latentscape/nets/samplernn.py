@@ -31,7 +31,7 @@ multiples of F_1; one that nothing came before begins with a learnt h and the co
 """
 
 from itertools import pairwise
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -124,6 +124,8 @@ class SampleRnn(nn.Module):
         levels: codes that are read, or 0: standardised values are read.
         told: numbers that tell of the whole item, e.
     """
+
+    edges: ClassVar = ("head.1.weight",)
 
     def __init__(self, config: SampleRnnConfig, outputs: int, levels: int, told: int = 0) -> None:
         super().__init__()

@@ -24,7 +24,7 @@ Hidden values lie as ``[b, n, r]``, and a convolution is one matrix product of t
 
 import math
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -103,6 +103,8 @@ class WaveNet(nn.Module):
         channels: of the series that is heard; 0 for none.
         hop: samples a step of that series.
     """
+
+    edges: ClassVar = ("table", "head.1.weight")
 
     def __init__(
         self, config: WaveNetConfig, outputs: int, levels: int, told: int = 0, channels: int = 0, hop: int = 1

@@ -34,7 +34,8 @@ class TrainConfig(Record):
         learning_rate: the peak rate.
         schedule: its course (see the module's equations).
         warm_up: steps of linear growth before a ``constant`` or ``cosine`` schedule; at most a tenth of ``max_steps``.
-        optimiser: Adam (Kingma and Ba 2015) or AdamW (Loshchilov and Hutter 2019), fused.
+        optimiser: Adam (Kingma and Ba 2015), AdamW (Loshchilov and Hutter 2019), or Muon for the matrices within a net
+            and AdamW for the rest (:mod:`latentscape.train.optimisers`).
         weight_decay: of the tensors with two axes or more; biases and gains are left alone.
         clip_norm: gradients are scaled down to this global norm; ``usual`` is ten times what is usual
             (:mod:`latentscape.train.clipping`), ``None`` never.
@@ -59,7 +60,7 @@ class TrainConfig(Record):
     learning_rate: PositiveFloat = 1e-3
     schedule: Literal["constant", "cosine", "one_cycle"] = "cosine"
     warm_up: int = Field(default=0, ge=0)
-    optimiser: Literal["adam", "adamw"] = "adam"
+    optimiser: Literal["adam", "adamw", "muon"] = "adam"
     weight_decay: float = Field(default=0.0, ge=0)
     clip_norm: PositiveFloat | Literal["usual"] | None = None
     averaging: float = Field(default=0.0, ge=0, lt=1)

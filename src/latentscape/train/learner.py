@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.optim import Adam, AdamW
 
 from latentscape.core.errors import StorageError
 from latentscape.core.random import seed_all, seed_of
@@ -19,12 +18,10 @@ from latentscape.train.averaging import Average
 from latentscape.train.clipping import Usual
 from latentscape.train.config import DEFAULT_STEPS, Settled, TrainConfig, learning_rate
 from latentscape.train.noise import GlobalNoise
+from latentscape.train.optimisers import optimisers_of
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-OPTIMISERS: dict[str, type[Adam]] = {"adam": Adam, "adamw": AdamW}
-FUSED = ("cpu", "cuda")
 
 
 class Learner:
@@ -32,8 +29,8 @@ class Learner:
 
     The NaN guard never lets a non-finite loss or gradient into the weights, nor what such a step made of running
     averages into the buffers. On the CPU it looks at once. Elsewhere looking would wait for the device at every step,
-    so there it holds a flag on the device that freezes weights, their average, moments (fused Adam's ``found_inf``) and
-    buffers from the first bad step on, and :meth:`healthy` looks when it is asked.
+    so there it holds a flag on the device that freezes weights, their average, moments (by the optimisers'
+    ``found_inf``) and buffers from the first bad step on, and :meth:`healthy` looks when it is asked.
 
     Args:
         step: model and objective; trained in place.
@@ -49,14 +46,7 @@ class Learner:
         fabric.to_device(step)
         self.max_steps = config.max_steps or DEFAULT_STEPS
         self._named = {name: p for name, p in step.named_parameters() if p.requires_grad}
-        decayed = [p for p in self._named.values() if p.ndim >= 2 or not config.weight_decay]
-        spared = [p for p in self._named.values() if p.ndim < 2 and config.weight_decay]
-        self._adam = OPTIMISERS[config.optimiser](
-            [{"params": decayed, "weight_decay": config.weight_decay}] + ([{"params": spared}] if spared else []),
-            weight_decay=0.0,
-            lr=config.learning_rate,
-            fused=fabric.device.type in FUSED,
-        )
+        self._optimisers = optimisers_of(step, config, fabric.device)
         # The strategy alone: fabric.setup would also hook every output of every call, 0.2 ms a step for nothing here.
         self.module = fabric.strategy.setup_module(step)
         self.average = Average(self._named, config.averaging) if config.averaging else None
@@ -103,12 +93,13 @@ class Learner:
         accepted = self._guard(loss.total.detach(), probe)
         if accepted:
             self.rate = learning_rate(self.config, index, self.max_steps)
-            for group in self._adam.param_groups:
-                group["lr"] = self.rate
-            self._adam.step()
+            for optimiser in self._optimisers:
+                for group in optimiser.param_groups:
+                    group["lr"] = self.rate
+                optimiser.step()
             if self.average is not None:
                 self.average.follow(index + 1, None if self.eager else self._bad)
-        self._adam.zero_grad()
+        self.step.zero_grad()
         return loss if accepted else None
 
     def _guard(self, total: Tensor, probe: Tensor) -> bool:
@@ -121,7 +112,8 @@ class Learner:
         bad = 1.0 - torch.isfinite(probe + total).float()
         self._bad = torch.maximum(self._bad, bad)
         self._good_steps += 1.0 - self._bad
-        self._adam.found_inf = self._bad  # pyrefly: ignore
+        for optimiser in self._optimisers:
+            optimiser.found_inf = self._bad  # pyrefly: ignore
         for buffer, held in zip(self._buffers, self._held, strict=True):
             buffer.copy_(torch.where(self._bad > 0, held, buffer))
         return True
@@ -157,7 +149,8 @@ class Learner:
         moments = {
             f"optimiser.{name}.{key}": value
             for name, parameter in self._named.items()
-            for key, value in self._adam.state.get(parameter, {}).items()
+            for optimiser in self._optimisers
+            for key, value in optimiser.state.get(parameter, {}).items()
         }
         average = {} if self.average is None else self.average.tensors()
         return (
@@ -184,13 +177,14 @@ class Learner:
         except (RuntimeError, KeyError) as error:
             reason = str(error).replace("\n", " ")
             raise StorageError(f"the checkpoint does not fit the model: {reason}") from error
-        order = [p for group in self._adam.param_groups for p in group["params"]]
-        index = {id(parameter): i for i, parameter in enumerate(order)}
-        state: dict[int, dict[str, Tensor]] = {}
+        moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in groups["optimiser"].items():
             parameter, _, key = name.rpartition(".")
-            state.setdefault(index[id(self._named[parameter])], {})[key] = tensor.clone()
-        self._adam.load_state_dict({"state": state, "param_groups": self._adam.state_dict()["param_groups"]})
+            moments.setdefault(id(self._named[parameter]), {})[key] = tensor.clone()
+        for optimiser in self._optimisers:
+            order = [p for group in optimiser.param_groups for p in group["params"]]
+            state = {i: moments[id(p)] for i, p in enumerate(order) if id(p) in moments}
+            optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
         if "usual" in groups["gradients"]:  # a run may have been bounded otherwise before
             self._usual.state = groups["gradients"]["usual"].to(self._usual.state).clone()
         self._bad.zero_()
