@@ -1,7 +1,7 @@
 """Do new sounds have the label that was asked for? Judges that learnt from real recordings alone name them.
 
     python benchmarks/conditioning.py RUN LABEL [--count 20] [--seconds S] [--strength 1] [--temperature 1]
-                                      [--nucleus 1] [--retries 3] [--alone] [--json FILE]
+                                      [--nucleus 1] [--retries 3] [--alone] [--pitch 60,600] [--json FILE]
 
 RUN is a model of waves that was told LABEL (``latentscape train SOURCE --recipe wavenet --set
 model.condition=[LABEL]``). ``count`` sounds are drawn for every value of the label, those that are mere noise or
@@ -9,7 +9,8 @@ silence again, and named by a quick judge (:mod:`latentscape.measure.portraits`)
 recordings, with and without noise; beside it stands the same judge on real test recordings. Each sound stands for a
 test recording of the value: other labels that RUN is told are that one's (``--alone``: unknown), and it is as long,
 since padding enters no loss, so that nothing is known of what would follow. Of recordings as of sounds the first
-``seconds`` are taken. Median f0 (pYIN) of real and drawn sounds is given for every value.
+``seconds`` are taken. Median f0 (pYIN, between two limits in Hz) of real and drawn sounds is given for every value,
+and, where RUN is told ``midi``, how many of them are within half a semitone of the note that was asked for.
 """
 
 import argparse
@@ -29,17 +30,26 @@ from latentscape.nets.wavenet_sampler import Manner
 MOST = 600
 
 
-def median_pitch(waves: list[torch.Tensor], rate: int) -> float:
-    """Return the median f0 of all voiced frames, Hz."""
+def pitch_of(wave: torch.Tensor, rate: int, limits: tuple[float, float]) -> np.ndarray:
+    """Return f0 of the voiced frames, Hz."""
     import librosa
 
-    found = []
-    for wave in waves:
-        frame = 1024 if rate < 12000 else 2048
-        f0, voiced, _ = librosa.pyin(wave[0].numpy(), fmin=60, fmax=600, sr=rate, frame_length=frame)
-        found.append(f0[voiced])
-    pitches = np.concatenate(found) if found else np.zeros(0)
-    return float(np.median(pitches)) if len(pitches) else float("nan")
+    frame = 1024 if rate < 12000 else 2048
+    f0, voiced, _ = librosa.pyin(wave[0].numpy(), fmin=limits[0], fmax=limits[1], sr=rate, frame_length=frame)
+    return f0[voiced]
+
+
+def median_pitch(pitches: list[np.ndarray]) -> float:
+    """Return the median f0 of all voiced frames, Hz."""
+    found = np.concatenate(pitches) if pitches else np.zeros(0)
+    return float(np.median(found)) if len(found) else float("nan")
+
+
+def in_tune(pitches: list[np.ndarray], notes: list[str]) -> list[bool]:
+    """Return of every sound whether its median f0 is the note's to half a semitone."""
+    wanted = [440 * 2 ** ((float(note) - 69) / 12) for note in notes]
+    pairs = zip(pitches, wanted, strict=True)
+    return [len(f0) > 0 and abs(12 * np.log2(np.median(f0) / hz)) < 0.5 for f0, hz in pairs]
 
 
 def main() -> None:
@@ -53,8 +63,10 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=float, default=1.0)
     parser.add_argument("--retries", type=int, default=3)
     parser.add_argument("--alone", action="store_true")
+    parser.add_argument("--pitch", default="60,600", help="lowest and highest f0, Hz")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
+    lowest, highest = (float(part) for part in asked.pitch.split(","))
     waves = load_waves(asked.run, "cpu")
     assert waves is not None, f"{asked.run} is no model of waves"
     rate = waves.representation.sample_rate
@@ -82,6 +94,7 @@ def main() -> None:
     rows = {"real": judge.accuracy(faces, [names["test"][at] for at in known])}
     manner = Manner(asked.temperature, asked.nucleus, asked.strength)
     hits, failed, pitches = [], 0, {}
+    tuned: dict[str, list[bool]] = {"real": [], "made": []}
     for value in waves.vocabulary[asked.label]:
         own = told.get(value, [({asked.label: value}, most)])
         chosen = [own[number * len(own) // asked.count % len(own)] for number in range(asked.count)]
@@ -98,11 +111,22 @@ def main() -> None:
             failed += failing(made[number], rate) is not None
         found = judge.name(np.stack([portrait(wave, rate) for wave in made]))
         hits.append(float(np.mean([name == value for name in found])))
-        heard = [wave for wave, name in zip(real["test"], names["test"], strict=True) if name == value]
-        pitches[value] = (median_pitch(heard[:20], rate), median_pitch(made, rate))
+        heard = [wave for wave, name in zip(real["test"], names["test"], strict=True) if name == value][:20]
+        voiced = {
+            "real": [pitch_of(wave, rate, (lowest, highest)) for wave in heard],
+            "made": [pitch_of(wave, rate, (lowest, highest)) for wave in made],
+        }
+        pitches[value] = (median_pitch(voiced["real"]), median_pitch(voiced["made"]))
+        if "midi" in waves.vocabulary and own and "midi" in own[0][0]:
+            tuned["real"] += in_tune(voiced["real"], [labels["midi"] for labels, _ in own[:20]])
+            tuned["made"] += in_tune(voiced["made"], [one["midi"] for one in labels])
         print(f"{asked.label} {value}: {hits[-1]:.2f} named so, median f0 real and made {pitches[value]}", flush=True)
     rows |= {"seconds": asked.seconds, "made": float(np.mean(hits)), "failed": failed, "median_f0": pitches}
     print(f"judge of real test recordings {rows['real']:.3f}, of made sounds {rows['made']:.3f}, {failed} failed")
+    for which, good in tuned.items():
+        if good:
+            rows[f"{which}_in_tune"] = float(np.mean(good))
+            print(f"{which}: {rows[f'{which}_in_tune']:.2f} of {len(good)} within half a semitone of the note")
     if asked.json:
         asked.json.write_text(json.dumps(rows, indent=1))
 

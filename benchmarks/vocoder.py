@@ -1,12 +1,13 @@
 """Which makes the better sound of mel spectra: a vocoder, Griffin-Lim, or the inversion by phase gradients?
 
-    python benchmarks/vocoder.py RUN [--clips 12] [--seconds 4] [--temperature 1] [--run MEL_RUN]
+    python benchmarks/vocoder.py RUN [--clips 12] [--seconds 4] [--draw NAME=VALUE,...] [--run MEL_RUN]
                                  [--out FOLDER] [--json FILE]
 
 RUN is a vocoder (``latentscape train SOURCE --recipe vocoder``). Recordings of its test part, which it has not heard,
 are made again from their mel levels alone, the same for all ways:
 
-* ``wavenet``: the run, one stream; the vocoder's own time a sound is given beside
+* ``wavenet``: the run, one stream; the vocoder's own time a sound is given beside. Every ``--draw`` (temperature,
+  nucleus, strength) adds another of its ways to draw
 * ``griffin-lim``: magnitudes by our mel inversion, random phases, 60 fast iterations (Perraudin et al. 2013, librosa's)
 * ``phase gradient, fast`` and ``best``: the same magnitudes, heap integration, and 20 more fast iterations
 * ``mulaw``: the recording in 256 mu-law codes, the ceiling of the vocoder
@@ -63,12 +64,24 @@ def griffin_lim(view, levels: torch.Tensor, length: int) -> torch.Tensor:
     return torch.from_numpy(wave).float()[None]
 
 
+def manner(text: str) -> Manner:
+    """Return how samples are drawn, of ``name=value`` with commas between."""
+    pairs = (part.split("=") for part in text.split(","))
+    return Manner(**{name: float(value) for name, value in pairs})
+
+
+def spoken(view, waves, drawn: Manner) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Return the vocoder's way to make a sound of levels."""
+    speaking = Vocoded(view, waves, drawn)
+    return lambda wave, levels: speaking.synthesise(levels, wave.shape[1])[0]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("vocoder", type=Path, metavar="RUN")
     parser.add_argument("--clips", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each recording, at most")
-    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--draw", action="append", default=[], metavar="NAME=VALUE,...")
     parser.add_argument("--run", type=Path, help="a spectral run to speak for")
     parser.add_argument("--out", type=Path, help="write the sounds there")
     parser.add_argument("--json", type=Path)
@@ -79,19 +92,18 @@ def main() -> None:
     if waves is None or view is None:
         parser.error(f"{asked.vocoder} is no vocoder")
     rate = waves.representation.sample_rate
-    manner = Manner(temperature=asked.temperature)
     codes = MuLaw(MuLawConfig(sample_rate=rate))
-    speaking = Vocoded(view, waves, manner)
     ways: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
         "mulaw": lambda wave, levels: codes.synthesise(codes.analyse(wave[None]))[0],
-        "wavenet": lambda wave, levels: speaking.synthesise(levels, wave.shape[1])[0],
+        "wavenet": spoken(view, waves, Manner()),
+        **{f"wavenet, {text}": spoken(view, waves, manner(text)) for text in asked.draw},
         f"griffin-lim, {ITERATIONS}": lambda wave, levels: griffin_lim(view, levels, wave.shape[1]),
         "phase gradient, fast": lambda wave, levels: view.synthesise(levels, wave.shape[1], quality="fast")[0],
         "phase gradient, best": lambda wave, levels: view.synthesise(levels, wave.shape[1])[0],
     }
     if asked.run is not None:
         instrument = load(asked.run, "cpu")
-        swapped = vocoded(instrument, waves, manner)
+        swapped = vocoded(instrument, waves)
         ways[f"{asked.run.name}, phase gradient"] = lambda wave, levels: instrument.reconstruct(wave)
         ways[f"{asked.run.name}, wavenet"] = lambda wave, levels: swapped.reconstruct(wave)
     with open_run(asked.vocoder).examples as examples:
@@ -124,7 +136,7 @@ def main() -> None:
                 mode = "wb" if rate == 16000 else "nb"
                 found["pesq"].append(pesq(rate, wave[0].numpy(), made[0].numpy(), mode, on_error=1))
             if asked.out is not None:
-                stem = f"{name.replace('/', '-')}-{way.replace(', ', '-').replace(' ', '-')}"
+                stem = f"{name.replace('/', '-')}-{way.replace(', ', '-').replace(' ', '-').replace(',', '-')}"
                 audio.write(asked.out / f"{stem}.wav", made.numpy(), rate, overwrite=True)
         rows[way] = {"cpu_s_per_s": taken / seconds}
         for measure, values in found.items():
@@ -132,7 +144,7 @@ def main() -> None:
                 rows[way][measure] = float(np.mean(values))
                 rows[way][f"{measure}_error"] = float(np.std(values, ddof=1) / len(values) ** 0.5)
         print(f"{way:32} " + "  ".join(f"{key} {value:.3f}" for key, value in rows[way].items()), flush=True)
-    print(f"{len(given)} recordings of the test part, {seconds:.0f} s at {rate} Hz, temperature {asked.temperature:g}")
+    print(f"{len(given)} recordings of the test part, {seconds:.0f} s at {rate} Hz")
     if asked.json:
         asked.json.write_text(json.dumps(rows, indent=1))
 
