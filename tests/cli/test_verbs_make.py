@@ -31,6 +31,18 @@ def test_reconstruct_keeps_paths_lengths_and_never_overwrites(run, folder, tmp_p
     assert (out / "dull" / "00.wav").stat().st_mtime_ns == before
 
 
+def test_a_sound_that_is_cut_off_is_used_with_a_note(run, folder, tmp_path, capsys):
+    given = sorted(folder.rglob("*.wav"))
+    whole = next(path for path in given if path.stat().st_size > 1000)
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(whole.read_bytes()[:-3000])
+    assert shell("morph", run, whole, cut, "--out", tmp_path / "m.wav", "--seconds", 1) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 1
+    assert "cut.wav is cut off: " in notes[0]
+    assert notes[0].endswith("s are there; what is there is used")
+
+
 def test_the_own_sounds_of_a_run_are_read_as_it_has_read_them(tmp_path):
     (tmp_path / "wide").mkdir()
     left, right = np.random.default_rng(0).normal(0, 0.1, (2, 4000)).astype(np.float32)

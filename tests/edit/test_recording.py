@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from latentscape.core.errors import DataError, UsageError
+from latentscape.core.errors import DataError, DataWarning, UsageError
 from latentscape.core.random import numpy_stream
 from latentscape.edit.recording import check_target, form_of, open_recording, save_recording, suffix_of
 
@@ -69,3 +69,16 @@ def test_targets_that_would_hurt_are_refused(tmp_path):
     soundfile.write(tmp_path / "none.wav", np.zeros((0, 1)), 8000)
     with pytest.raises(DataError, match="no s"):
         open_recording(tmp_path / "none.wav")
+
+
+def test_of_a_wav_that_is_cut_off_what_is_there_is_used_with_a_warning_and_a_flac_is_refused(tmp_path):
+    source = write(tmp_path / "a.wav", "PCM_24", n=30000)
+    whole = open_recording(source).samples
+    source.write_bytes(source.read_bytes()[:100000])
+    with pytest.warns(DataWarning, match="cut off: 1.35 s of 2.43 s are there"):
+        found = open_recording(source).samples
+    assert np.array_equal(found, whole[:, : found.shape[1]])
+    packed = write(tmp_path / "a.flac", "PCM_24", n=30000)
+    packed.write_bytes(packed.read_bytes()[:100000])
+    with pytest.raises(DataError, match=r"a\.flac can't be decoded"):
+        open_recording(packed)

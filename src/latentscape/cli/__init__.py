@@ -6,6 +6,8 @@ traceback. Every module of verbs enrols its own; the help lists them in the orde
 """
 
 import sys
+import warnings
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +22,7 @@ from latentscape.cli import measure  # noqa: F401
 
 # isort: on
 from latentscape.cli.options import INTERRUPTED, app, shown
-from latentscape.core.errors import LatentscapeError, UsageError
+from latentscape.core.errors import DataWarning, LatentscapeError, UsageError
 
 MISTYPED: Any = typer.BadParameter.__mro__[1]
 """An unknown verb or option, or a value of the wrong type: the usage error of the click that this typer stands on."""
@@ -44,13 +46,28 @@ def _options(
     """Take the options of every verb."""
 
 
+def _noted(show: Callable[..., None]) -> Callable[..., None]:
+    """Return how warnings are shown: those of data as a line of ours, others as ever."""
+
+    def line(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, DataWarning):
+            typer.echo(f"note: {shown(str(message))}", err=True)
+        else:
+            show(message, category, *where, **more)
+
+    return line
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the shell; exit with 0, 1 (the work failed), 2 (the request was wrong) or 130 (interrupted)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]  # accepted anywhere, as people type it last
     try:
-        code = app(arguments, standalone_mode=False, prog_name="latentscape")
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", DataWarning)
+            warnings.showwarning = _noted(warnings.showwarning)
+            code = app(arguments, standalone_mode=False, prog_name="latentscape")
     except LatentscapeError as error:
         if debug:
             raise

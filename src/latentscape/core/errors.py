@@ -31,6 +31,10 @@ class DataError(LatentscapeError):
     """Sound, image or label data can't be used."""
 
 
+class DataWarning(UserWarning):
+    """Sound was used, though not all is as it should be; one line, which the shell prints as a note."""
+
+
 class StorageError(LatentscapeError):
     """A file of a run is missing, damaged, of another shape or of a newer format, or could not be written."""
 

@@ -19,7 +19,7 @@ from latentscape.core.errors import DataError, StorageError
 from latentscape.core.storage import load_json, save_json
 from latentscape.data.cache import Fault, Tally, workers
 from latentscape.data.labels import Labels
-from latentscape.signal.audio import probe, read_blocks
+from latentscape.signal.audio import cut_off, probe, read_blocks
 
 BLOCK = 2**18
 """Samples decoded at a time, so that a three-hour file needs no more memory than a short one."""
@@ -174,6 +174,6 @@ def decode(
         yield from mixed(read_blocks(path, BLOCK), channel, facts.rate, rate, tally)
     except DataError as error:
         raise Fault(_reason(error, path), keep=False) from error
-    if tally.frames < 0.98 * facts.frames:  # lossy formats may count a few samples of padding
+    if cut_off(tally.frames, facts.frames):
         found, promised = tally.frames / facts.rate, facts.frames / facts.rate
         raise Fault(f"is cut off: {found:.2f} s of {promised:.2f} s are there", keep=True)

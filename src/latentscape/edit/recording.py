@@ -83,6 +83,7 @@ def open_recording(path: str | os.PathLike[str]) -> Recording:
             raise DataError(f"{path} can't be decoded: {error}") from error
         if not len(samples):
             raise DataError(f"{path} holds no sound")
+        audio.warn_if_cut(path, len(samples), info.frames, rate)
         return Recording(np.ascontiguousarray(samples.T), rate, info.format, info.subtype, True)
     samples, rate = audio.read(path)
     return Recording(samples, rate, "WAV", "FLOAT", False)

@@ -4,8 +4,8 @@ Letters: c channels, n samples (frames in libsndfile's words). Full scale is 1; 
 
 wav, flac, ogg, mp3 and aiff go through libsndfile; m4a and aac through the ``ffmpeg`` executable where there is one.
 Samples are returned as they are in the file, NaN and infinity too: to look for them is the caller's part.
-A file cut short gives what can be decoded: compare the samples read with :attr:`AudioInfo.frames`, which is what its
-header says.
+A file cut short gives what can be decoded: less than :attr:`AudioInfo.frames`, which is what its header says;
+:func:`read` warns of it.
 """
 
 import math
@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from latentscape.core.errors import DataError, StorageError, UsageError, nearest
+from latentscape.core.errors import DataError, DataWarning, StorageError, UsageError, nearest
 from latentscape.core.storage import atomic
 
 PEAK_LIMIT = 10 ** (-1 / 20)
@@ -96,15 +97,28 @@ def read(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
 
     Returns:
         The samples, ``[c, n]`` float32, and the sample rate in Hz. ``n`` is less than ``probe(path).frames`` where the
-        file is truncated.
+        file is cut off, which warns (:class:`DataWarning`).
 
     Raises:
         DataError: as :func:`probe`, or not one sample can be decoded.
     """
     path = Path(path)
     with _opened(path) as sound:
-        blocks = list(_decode(sound, path, _BLOCK))
-        return np.ascontiguousarray(np.concatenate(blocks, axis=1)), sound.samplerate
+        samples = np.concatenate(list(_decode(sound, path, _BLOCK)), axis=1)
+        warn_if_cut(path, samples.shape[1], _declared(path, sound), sound.samplerate)
+        return np.ascontiguousarray(samples), sound.samplerate
+
+
+def cut_off(found: int, declared: int) -> bool:
+    """Return whether samples are missing; lossy formats may count a few samples of padding."""
+    return found < 0.98 * declared
+
+
+def warn_if_cut(path: Path, found: int, declared: int, rate: int) -> None:
+    """Warn of a file that holds less than its header says."""
+    if cut_off(found, declared):
+        there = f"{found / rate:.2f} s of {declared / rate:.2f} s are there"
+        warnings.warn(f"{path} is cut off: {there}; what is there is used", DataWarning, stacklevel=3)
 
 
 def read_blocks(path: str | os.PathLike[str], frames: int, most: int | None = None) -> Iterator[np.ndarray]:

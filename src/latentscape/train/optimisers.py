@@ -7,7 +7,7 @@ decomposition, :math:`\eta` the learning rate, :math:`\mu` = 0.95.
     M \leftarrow \mu M + (1 - \mu) G, \qquad U \Sigma V^T = (1 - \mu) G + \mu M, \qquad
     W \leftarrow W - 0.2\, \eta \sqrt{\max(o, i)}\; U V^T
 
-Muon (Jordan et al. 2024; the factor is of Liu et al. 2025, eq. 4) moves a matrix in all its directions alike, where
+Muon (Jordan et al. 2024; the factor is of Liu et al. 2025) moves a matrix in all its directions alike, where
 Adam moves it mostly along the few that gradients favour. Five steps of Newton and Schulz stand for the decomposition.
 With the factor a number moves as far as it does under Adam, so both share a learning rate: AdamW takes what is no
 matrix, embeddings, and the matrices that a net names in ``edges``, which read samples or write the parameters of their
