@@ -85,7 +85,7 @@ def main() -> None:
         wanted = {asked.label} if asked.alone else waves.vocabulary.keys() & examples.corpus.clips.columns.keys()
         for clip, name in zip(clips, names["test"], strict=True):
             texts = {one: examples.corpus.clips.columns[one].text(clip.row) for one in sorted(wanted)}
-            known = {one: text for one, text in texts.items() if text is not None}
+            known = {one: text for one, text in texts.items() if text in waves.vocabulary[one]}
             told.setdefault(name, []).append((known, min(clip.frames, most)))
     lesson, whose = studied(real["train"], rate)
     judge = learn(lesson, [names["train"][at] for at in whose])
@@ -118,7 +118,7 @@ def main() -> None:
         }
         pitches[value] = (median_pitch(voiced["real"]), median_pitch(voiced["made"]))
         if "midi" in waves.vocabulary and own and "midi" in own[0][0]:
-            tuned["real"] += in_tune(voiced["real"], [labels["midi"] for labels, _ in own[:20]])
+            tuned["real"] += in_tune(voiced["real"], [labels["midi"] for labels, _ in own[: len(heard)]])
             tuned["made"] += in_tune(voiced["made"], [one["midi"] for one in labels])
         print(f"{asked.label} {value}: {hits[-1]:.2f} named so, median f0 real and made {pitches[value]}", flush=True)
     rows |= {"seconds": asked.seconds, "made": float(np.mean(hits)), "failed": failed, "median_f0": pitches}

@@ -283,3 +283,35 @@ def test_the_past_is_noisy_in_training_alone_and_nothing_else_is(kind):
         assert not torch.allclose(one, model.eval().terms(x).distortion)
         conditional.net.head[1].weight.zero_()  # deaf to the past: what is left is the sample that is asked for
         torch.testing.assert_close(model.train().terms(x).distortion, model.eval().terms(x).distortion)
+
+
+@pytest.mark.parametrize("kind", ["categorical", "logistic", "gaussian"])
+def test_training_shows_a_share_of_what_the_net_itself_draws_and_asks_for_the_truth(kind, monkeypatch):
+    model, x = made(kind, n=200, past_own=0.3), data(kind, 40, 200)
+    seen = []
+    heard = autoregressive.WaveLaw.given
+    monkeypatch.setattr(autoregressive.WaveLaw, "given", lambda law, past: (seen.append(past), heard(law, past))[1])
+    truth = model.conditional.read(x)[:, 0]
+    with seeded("own", 0):
+        model.train().terms(x).distortion.sum().backward()
+    assert torch.equal(seen[0], truth)
+    other = seen[1] != truth
+    if kind == "gaussian":
+        assert float(other.float().mean()) == pytest.approx(0.3, abs=0.03)
+    assert 0 < float(other.float().mean()) < 0.33
+    with torch.no_grad():  # what stands there is as likely, after the true past, as another draw from there
+        law = model.conditional.likelihood(heard(model.law({}, 40), truth).flatten(0, 1))
+        fresh, shown = law.sample(), model.conditional.restore(seen[1].float()).reshape(-1, 1)
+        likely = [law.log_prob(one.to(fresh.dtype))[other.flatten()].mean() for one in (fresh, shown, x.reshape(-1, 1))]
+    assert likely[1] == pytest.approx(float(likely[0]), abs=0.15)
+    assert likely[2] < likely[0] - 0.2
+    if kind != "gaussian":
+        assert set(seen[1].flatten().tolist()) <= set(range(16))
+    seen.clear()
+    whole = model.eval().terms(x).distortion
+    assert len(seen) == 1
+    assert torch.equal(seen[0], truth)
+    with torch.no_grad():
+        model.conditional.net.head[1].weight.zero_()  # deaf to the past: what is left is the sample that is asked for
+        torch.testing.assert_close(model.train().terms(x).distortion, model.eval().terms(x).distortion)
+    assert whole.shape == (1, 40)

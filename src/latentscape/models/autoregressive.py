@@ -76,6 +76,9 @@ class WaveLawConfig(Record):
         past_noise: deviation of the normal noise that training adds to the past, never to what is asked for, in levels
             of codes or deviations of values, so that a draw that went a little astray is gone on from (Jin et al.
             2018, FFTNet).
+        past_own: share of the past samples, each for itself, in whose place training shows what the net itself draws
+            there after the true past (parallel scheduled sampling, Duckworth et al. 2019), so that it learns to go on
+            from its own errors, as great as they are. Costs a second pass.
     """
 
     kind: Literal["wavenet"] = "wavenet"
@@ -84,6 +87,7 @@ class WaveLawConfig(Record):
     reads: Literal["codes", "values"] = "codes"
     past_dropout: float = Field(0.0, ge=0, lt=1)
     past_noise: float = Field(0.0, ge=0, allow_inf_nan=False)
+    past_own: float = Field(0.0, ge=0, le=1)
 
 
 class AutoregressiveConfig(WaveLawConfig):
@@ -140,7 +144,17 @@ class WaveLaw(Distribution):
 
     def raw(self, value: Tensor) -> Float[Tensor, "b n o"]:
         """Return the raw parameters of every sample's law, given those before it."""
-        past = self.net.disturbed(self.net.read(value)[:, 0])
+        past = self.net.read(value)[:, 0]
+        if self.net.training and self.net.config.past_own:
+            with torch.no_grad():
+                law = self.net.likelihood(self.given(past).flatten(0, 1))
+                drawn = self.net.read(law.sample()).reshape(past.shape)
+            own = torch.rand(past.shape, device=past.device) < self.net.config.past_own
+            past = torch.where(own, drawn, past)
+        return self.given(self.net.disturbed(past))
+
+    def given(self, past: Tensor) -> Float[Tensor, "b n o"]:
+        """Return the raw parameters of every sample's law, given what the net reads."""
         return full_precision(self.net.net(past, self.heard.told, self.heard.series))
 
     def log_probs(self, value: Tensor) -> Float[Tensor, "b n"]:

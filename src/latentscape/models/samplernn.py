@@ -70,9 +70,8 @@ class TieredLaw(WaveLaw):
         super().__init__(net, heard, rows, n, present)
         self.before, self.kept = before, kept
 
-    def raw(self, value: Tensor) -> Float[Tensor, "b n o"]:
-        """Return the raw parameters of every sample's law, given those before it."""
-        past = self.net.disturbed(self.net.read(value)[:, 0])
+    def given(self, past: Tensor) -> Float[Tensor, "b n o"]:
+        """Return the raw parameters of every sample's law, given what the net reads and the state before."""
         raw, after = self.net.net(past, self.heard.told, self.before)
         self.after = after | self.kept
         return full_precision(raw)
