@@ -12,6 +12,7 @@ from latentscape.models import autoregressive
 from latentscape.models.autoregressive import Autoregressive, AutoregressiveConfig, SeriesConfig
 from latentscape.nets.wavenet_batch import BatchSampler
 from latentscape.nets.wavenet_sampler import Heard, Manner
+from latentscape.train.noise import GlobalNoise
 
 NET = {"residual": 8, "skip": 16, "dilations": (1, 2, 4), "heard": 4, "hold": 4}
 LIKELIHOODS = {
@@ -315,3 +316,16 @@ def test_training_shows_a_share_of_what_the_net_itself_draws_and_asks_for_the_tr
         model.conditional.net.head[1].weight.zero_()  # deaf to the past: what is left is the sample that is asked for
         torch.testing.assert_close(model.train().terms(x).distortion, model.eval().terms(x).distortion)
     assert whole.shape == (1, 40)
+
+
+def test_several_processes_show_the_draws_that_one_would(monkeypatch):
+    model, x, seen = made(n=50, past_own=0.5), data("categorical", 4, 50), []
+    heard = autoregressive.WaveLaw.given
+    monkeypatch.setattr(autoregressive.WaveLaw, "given", lambda law, past: (seen.append(past), heard(law, past))[1])
+    with seeded("own", 0):
+        model.train().terms(x)
+    for rank in range(2):
+        with seeded("own", 0), GlobalNoise(2, rank, 2):
+            model.train().terms(x[2 * rank : 2 * rank + 2])
+    assert not torch.equal(seen[1], seen[0])
+    assert torch.equal(seen[1], torch.cat([seen[3], seen[5]]))

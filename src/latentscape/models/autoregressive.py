@@ -39,7 +39,7 @@ from latentscape.models.autoencoder import full_precision
 from latentscape.models.labels import Labels, draw_hidden, hide, told_of
 from latentscape.models.model import Model, Terms
 from latentscape.nets.wavenet import WaveNet, WaveNetConfig
-from latentscape.nets.wavenet_batch import BatchSampler
+from latentscape.nets.wavenet_batch import BatchSampler, drawn
 from latentscape.nets.wavenet_sampler import Heard, Manner, Output, Sampler, Sampling, Storage, uniforms
 
 SampleLaw = Annotated[CategoricalConfig | LogisticMixtureConfig | GaussianConfig, Field(discriminator="kind")]
@@ -146,11 +146,12 @@ class WaveLaw(Distribution):
         """Return the raw parameters of every sample's law, given those before it."""
         past = self.net.read(value)[:, 0]
         if self.net.training and self.net.config.past_own:
+            draws = torch.rand(*past.shape, 2, device=past.device).clamp(1e-6, 1 - 1e-6)
             with torch.no_grad():
-                law = self.net.likelihood(self.given(past).flatten(0, 1))
-                drawn = self.net.read(law.sample()).reshape(past.shape)
+                made = drawn(self.given(past).flatten(0, 1), self.net.output, Manner(), draws.flatten(0, 1))
+            made = self.net.read(self.net.restore(made).reshape(value.shape))[:, 0]
             own = torch.rand(past.shape, device=past.device) < self.net.config.past_own
-            past = torch.where(own, drawn, past)
+            past = torch.where(own, made, past)
         return self.given(self.net.disturbed(past))
 
     def given(self, past: Tensor) -> Float[Tensor, "b n o"]:
